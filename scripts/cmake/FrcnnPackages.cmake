@@ -1,0 +1,15 @@
+# Every dependency of the project. scripts/setup.sh installs them all on Debian and Ubuntu.
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(dnnl REQUIRED CONFIG)
+find_package(fmt REQUIRED CONFIG)
+find_package(spdlog REQUIRED CONFIG)
+find_package(pugixml REQUIRED CONFIG)
+find_package(HDF5 REQUIRED COMPONENTS C)
+find_package(tomlplusplus REQUIRED CONFIG)
+find_path(FRCNN_STB_INCLUDE stb/stb_image.h REQUIRED)
+find_path(FRCNN_CLI11_INCLUDE CLI/CLI.hpp REQUIRED)
+find_path(FRCNN_JSON_INCLUDE nlohmann/json.hpp REQUIRED)
+
+add_library(frcnn_hdf5 INTERFACE)
+target_include_directories(frcnn_hdf5 SYSTEM INTERFACE $<BUILD_INTERFACE:${HDF5_C_INCLUDE_DIRS}>)
+target_link_libraries(frcnn_hdf5 INTERFACE $<BUILD_INTERFACE:${HDF5_C_LIBRARIES}>)
