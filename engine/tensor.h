@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/device.h"
 #include "kernels/launch/check.h"
 #include "kernels/launch/layout.h"
 
@@ -20,20 +21,26 @@ size_t size_of(DType dtype);
 const char* name_of(DType dtype);
 template <typename T>
 constexpr DType dtype_of();
-template <> constexpr DType dtype_of<float>() { return DType::f32; }
-template <> constexpr DType dtype_of<double>() { return DType::f64; }
-template <> constexpr DType dtype_of<int32_t>() { return DType::i32; }
-template <> constexpr DType dtype_of<int64_t>() { return DType::i64; }
-template <> constexpr DType dtype_of<uint8_t>() { return DType::u8; }
-
-/// Where a tensor's memory is. `index` counts the devices of one type.
-struct Device {
-  enum class Type : uint8_t { cpu, cuda };
-  Type type = Type::cpu;
-  int index = 0;
-  constexpr bool operator==(const Device&) const = default;
-  std::string name() const;
-};
+template <>
+constexpr DType dtype_of<float>() {
+  return DType::f32;
+}
+template <>
+constexpr DType dtype_of<double>() {
+  return DType::f64;
+}
+template <>
+constexpr DType dtype_of<int32_t>() {
+  return DType::i32;
+}
+template <>
+constexpr DType dtype_of<int64_t>() {
+  return DType::i64;
+}
+template <>
+constexpr DType dtype_of<uint8_t>() {
+  return DType::u8;
+}
 
 /// Sizes, slowest first.
 class Shape {
@@ -61,8 +68,8 @@ class TensorImpl;
 /// A handle to an n-dimensional array; copies share the memory.
 ///
 /// The logical order of a feature map is always (N, C, H, W); `channel_block` tells how it lies in
-/// memory (kernels/launch/layout.h): 1 NCHW, C NHWC, 8 or 16 blocked. Tensors of any other rank, and
-/// views, have channel_block 1, which means plain row-major order.
+/// memory (kernels/launch/layout.h): 1 NCHW, C NHWC, 8 or 16 blocked. Tensors of any other rank,
+/// and views, have channel_block 1, which means plain row-major order.
 class Tensor {
  public:
   Tensor() = default;
@@ -105,9 +112,13 @@ class Tensor {
   const void* raw() const;
   /// The stored elements.
   template <typename T>
-  std::span<T> span() { return {data<T>(), static_cast<size_t>(stored_elements())}; }
+  std::span<T> span() {
+    return {data<T>(), static_cast<size_t>(stored_elements())};
+  }
   template <typename T>
-  std::span<const T> span() const { return {data<T>(), static_cast<size_t>(stored_elements())}; }
+  std::span<const T> span() const {
+    return {data<T>(), static_cast<size_t>(stored_elements())};
+  }
   /// The only element of a tensor with one element, as double; waits for the device.
   double item() const;
   /// A host copy in plain row-major order, whatever the format and device.
@@ -130,12 +141,18 @@ class Tensor {
   /// True for parameters that are trained and for everything computed from them on a tape.
   bool requires_grad() const;
   Tensor& set_requires_grad(bool value);
-  /// Gradient of a leaf after Tape::backward(); undefined before.
+  /// Gradient buffer of a leaf: what set_grad() was given or Tape::backward() made.
   Tensor grad() const;
   void set_grad(Tensor grad);
-  /// Identity of this handle's array, as a key for maps.
-  const void* id() const { return impl_.get(); }
-  /// Counts writes announced by bump_version(); packed copies of weights compare it.
+  /// Declares the gradient buffer's content void: the next gradient overwrites instead of adding.
+  void reset_grad();
+  /// True from reset_grad() until a gradient has been written.
+  bool grad_is_reset() const;
+  void mark_grad_written();
+  /// Number that no other tensor of this program has; 0 for an undefined handle.
+  uint64_t id() const;
+  /// Counts the writes announced by bump_version(); shared by all views of one memory. Packed
+  /// copies of weights compare it.
   uint64_t version() const;
   void bump_version();
 

@@ -8,8 +8,8 @@
 
 namespace frcnn {
 
-/// A caller's mistake or a bad input: the message names the operation, file or key, what was expected
-/// and what was found. Programs print it as one line and exit with code 1.
+/// A caller's mistake or a bad input: the message names the operation, file or key, what was
+/// expected and what was found. Programs print it as one line and exit with code 1.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -38,8 +38,6 @@ void parallel_for(int64_t count, int64_t grain, const Body& body) {
   if (error) std::rethrow_exception(error);
 }
 
-
-
 /// Sums map(begin, end) over fixed blocks of `block` items in block order: the same bits with any
 /// number of threads. T needs += and a zero value T{}.
 template <typename T, typename Map>

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "engine/device.h"
+
+namespace frcnn {
+
+/// What a device's caching allocator has done so far, in bytes.
+struct MemoryStats {
+  size_t in_use = 0;          ///< held by tensors now
+  size_t peak_in_use = 0;     ///< most ever held by tensors since reset_peak()
+  size_t reserved = 0;        ///< taken from the system: in use + kept for reuse
+  size_t peak_reserved = 0;   ///< most ever taken since reset_peak()
+  size_t limit = 0;           ///< limit on `reserved`; 0 means none
+  uint64_t allocations = 0;   ///< requests served
+  uint64_t system_calls = 0;  ///< requests that had to go to the system
+};
+
+/// Memory of one device, kept for reuse after a tensor lets go of it.
+///
+/// A freed block serves the next request that it fits without wasting more than a quarter. Blocks
+/// are aligned to 64 bytes. Thread-safe.
+class CachingAllocator {
+ public:
+  /// The allocator of `device`; lives as long as the program.
+  static CachingAllocator& of(Device device);
+
+  virtual ~CachingAllocator() = default;
+  /// `bytes` of uninitialised memory (nullptr for 0). Throws Error with advice when the limit would
+  /// be passed even after releasing all kept blocks, or when the system has no more.
+  void* allocate(size_t bytes);
+  /// Gives back what allocate() returned.
+  void release(void* pointer);
+
+  MemoryStats stats() const;
+  void reset_peak();
+  /// Sets the limit on memory taken from the system; 0 removes it (`--mem-limit`).
+  void set_limit(size_t bytes);
+  /// Returns all kept blocks to the system.
+  void release_cached();
+
+ protected:
+  explicit CachingAllocator(Device device);
+  virtual void* system_allocate(size_t bytes) = 0;  ///< nullptr when there is no more
+  virtual void system_release(void* pointer) = 0;
+
+ private:
+  struct State;
+  void release_cached_locked();
+  Device device_;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace frcnn

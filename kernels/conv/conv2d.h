@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "kernels/launch/layout.h"
+
+namespace frcnn::kernels {
+
+/// How a convolution is computed. `automatic` takes Winograd F(4x4, 3x3) (Lavin & Gray, CVPR 2016)
+/// where it is supported and known to win, and the direct form elsewhere; the choice depends on the
+/// shape and the processor only, so that equal runs give equal bits.
+enum class ConvAlgorithm { automatic, direct, winograd };
+
+/// Two-dimensional cross-correlation with zero padding, as every deep-learning text means by
+/// "convolution":
+///
+///   y[n, o, i, j] = b[o] + sum_{c, u, v} w[o, c, u, v] * x[n, c, i*stride - pad + u, j*stride -
+///   pad + v]
+///
+/// followed by max(0, y) when `relu`.
+struct Conv2dParams {
+  MapLayout input;  ///< x
+  int64_t out_channels = 0;
+  int64_t out_block = 1;  ///< channel block of y
+  int kernel_h = 3, kernel_w = 3;
+  int stride_h = 1, stride_w = 1;
+  int pad_h = 0, pad_w = 0;
+  bool bias = true;
+  bool relu = false;  ///< fused into the forward pass
+  ConvAlgorithm algorithm = ConvAlgorithm::automatic;
+
+  int64_t out_h() const { return (input.h + 2 * pad_h - kernel_h) / stride_h + 1; }
+  int64_t out_w() const { return (input.w + 2 * pad_w - kernel_w) / stride_w + 1; }
+  MapLayout output() const { return {input.n, out_channels, out_h(), out_w(), out_block}; }
+  int64_t weight_size() const { return out_channels * input.c * kernel_h * kernel_w; }
+  /// Floating-point operations of one pass in the direct form (a multiply-add counts as two).
+  double flops() const { return 2.0 * double(weight_size()) * double(input.n * out_h() * out_w()); }
+  bool operator==(const Conv2dParams&) const = default;
+};
+
+namespace cpu {
+
+/// Plain loops in the order of the equation, any layout, double accumulation: what the fast
+/// versions are checked against, and the float64 path of gradient checks. x and y must not overlap.
+template <typename T>
+void conv2d_forward_reference(const Conv2dParams& p,
+                              const T* x,  // p.input
+                              const T* w,  // (O, C, kh, kw)
+                              const T* b,  // (O) or nullptr
+                              T* y);       // p.output(); padding written as zero
+/// dx = gradient of sum(dy * y) with respect to x; the ReLU is not included (mask dy first).
+template <typename T>
+void conv2d_backward_data_reference(const Conv2dParams& p, const T* dy, const T* w, T* dx);
+/// dw (O, C, kh, kw) and db (O) or nullptr, both overwritten.
+template <typename T>
+void conv2d_backward_weights_reference(const Conv2dParams& p, const T* x, const T* dy, T* dw,
+                                       T* db);
+
+/// The channel block that the processor's fastest float32 convolutions use: 16 with AVX-512, 8 with
+/// AVX2, otherwise 1.
+int64_t preferred_channel_block();
+
+/// One float32 convolution of one shape, prepared by oneDNN. Plans are cached and shared; execution
+/// is thread-safe as long as the buffers differ. `scratch` needs scratch_bytes(), 64-byte aligned.
+class Conv2dPlan {
+ public:
+  enum class Pass { forward_inference, forward_training, backward_data, backward_weights };
+
+  /// The plan of this shape and pass; made at the first request, then kept. Throws Error when the
+  /// shape is impossible. backward plans ignore `relu`.
+  static std::shared_ptr<const Conv2dPlan> get(const Conv2dParams& params, Pass pass);
+  ~Conv2dPlan();
+
+  /// Identifies the packed weight format: plans with the same key share packed weights.
+  const std::string& weight_format() const;
+  /// oneDNN's name of the implementation, such as "jit_wino_4x3:avx512_core".
+  const std::string& implementation() const;
+  size_t packed_weight_bytes() const;
+  size_t scratch_bytes() const;
+  /// True when packed weights are the plain (O, C, kh, kw) array, so that packing can be left out.
+  bool plain_weights() const;
+
+  /// (O, C, kh, kw) to the format of this plan.
+  void pack_weights(const float* w, void* packed) const;
+  void forward(const float* x, const void* packed_w, const float* b, float* y, void* scratch) const;
+  void backward_data(const float* dy, const void* packed_w, float* dx, void* scratch) const;
+  /// dw in plain (O, C, kh, kw) order, db (O) or nullptr. `packed` is room for
+  /// packed_weight_bytes() (unused when plain_weights()).
+  void backward_weights(const float* x, const float* dy, float* dw, float* db, void* packed,
+                        void* scratch) const;
+
+ private:
+  struct Impl;
+  explicit Conv2dPlan(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cpu
+}  // namespace frcnn::kernels
