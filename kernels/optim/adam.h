@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+
+namespace frcnn::kernels {
+
+/// Adam (Kingma and Ba, ICLR 2015, algorithm 1) and AdamW (Loshchilov and Hutter, ICLR 2019),
+/// torch's form. With step t = 1, 2, ... and moments m, v (zero at the start):
+///   g' = grad_scale * g + (decoupled ? 0 : weight_decay * w)
+///   w  = w - (decoupled ? lr * weight_decay * w : 0)
+///   m  = beta1 * m + (1 - beta1) * g'
+///   v  = beta2 * v + (1 - beta2) * g'^2
+///   w -= lr / (1 - beta1^t) * m / (sqrt(v / (1 - beta2^t)) + epsilon)
+struct AdamParams {
+  double lr = 0.001;
+  double beta1 = 0.9, beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0;
+  double grad_scale = 1.0;
+  bool decoupled = false;  ///< true: AdamW
+};
+
+namespace cpu {
+
+/// Step number `t` (the first is 1) over a flat array, in one pass. Deterministic.
+template <typename T>
+void adam_step(int64_t count, const AdamParams& params, int64_t t,
+               const T* g,  // gradient
+               T* w,        // weights, updated
+               T* m,        // first moment, updated
+               T* v);       // second moment, updated
+
+}  // namespace cpu
+}  // namespace frcnn::kernels
