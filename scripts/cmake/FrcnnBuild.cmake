@@ -31,6 +31,10 @@ endif()
 function(frcnn_add_library folder)
   cmake_parse_arguments(ARG "" "" "LINKS;PRIVATE_LINKS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  if(NOT sources)  # a folder of headers only
+    set(sources ${CMAKE_CURRENT_BINARY_DIR}/empty.cpp)
+    file(WRITE ${sources} "")
+  endif()
   add_library(frcnn_${folder} STATIC ${sources})
   target_include_directories(frcnn_${folder} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
