@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "engine/tensor.h"
+
+namespace frcnn {
+
+/// The version of the file format that this program writes and reads (weights/FORMAT.md).
+inline constexpr int64_t kCheckpointVersion = 1;
+
+/// Tensors by name. Ordered, so that the same content gives the same file.
+using TensorMap = std::map<std::string, Tensor>;
+
+/// What a checkpoint holds. Names must not contain '/'. Tensors come back on the CPU in plain
+/// row-major order; what is saved may have any memory format and device.
+struct Checkpoint {
+  std::string program_version;       ///< version of frcnn that wrote it
+  std::string config;                ///< resolved config as TOML (with the preprocessing)
+  std::vector<std::string> classes;  ///< names, background not included
+  TensorMap parameters;              ///< trained by gradients (also those of frozen layers)
+  TensorMap buffers;                 ///< running statistics of batch norm
+  TensorMap optimizer;               ///< momenta and the like; empty in files made for inference
+  /// State of the run: step, epoch cursor, seed, ... Empty in files made for inference.
+  std::map<std::string, std::variant<int64_t, double, std::string>> training;
+
+  /// One entry of `training`; throws Error that names `key` when it is absent or of another type.
+  int64_t training_int(const std::string& key) const;
+  double training_double(const std::string& key) const;
+  const std::string& training_string(const std::string& key) const;
+};
+
+/// Writes `file` as a whole or not at all: to "<file>.tmp" beside it, synced to the disk, then
+/// renamed. The same content gives the same bytes. Throws Error (folder missing or not writable,
+/// disk full, ...) and removes the temporary file.
+void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkpoint);
+
+/// Reads a checkpoint. Throws Error with one sentence for a file that is missing, not HDF5, not a
+/// checkpoint, of another version, cut short or damaged (every tensor carries a checksum).
+Checkpoint load_checkpoint(const std::filesystem::path& file);
+
+}  // namespace frcnn
