@@ -323,6 +323,14 @@ void Tensor::copy_from(const Tensor& source) {
   });
 }
 
+void Tensor::move_into(const Tensor& place) {
+  Tensor target = place;
+  target.copy_from(*this);
+  impl_->storage = place.impl_->storage;
+  impl_->offset = place.impl_->offset;
+  impl_->block = place.impl_->block;
+}
+
 bool Tensor::requires_grad() const {
   return defined() && impl_->requires_grad;
 }

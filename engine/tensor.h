@@ -136,6 +136,9 @@ class Tensor {
   void fill(double value);
   /// Copies the values of `source` (same shape and dtype, any format and device) into this memory.
   void copy_from(const Tensor& source);
+  /// Moves this array (for every handle that shares it) into the memory of `place`, a tensor of the
+  /// same shape and type, after copying the values there. How parameters enter flat buckets.
+  void move_into(const Tensor& place);
 
   // --- automatic differentiation (engine/tape.h) ---
   /// True for parameters that are trained and for everything computed from them on a tape.

@@ -1,0 +1,32 @@
+#pragma once
+
+#include "engine/tensor.h"
+#include "kernels/random/philox.h"
+
+namespace frcnn {
+
+// Element-wise operations. All take float32 or float64 tensors of any layout and, unless said
+// otherwise, are differentiable: they record themselves on the active tape.
+
+/// max(x, 0).
+Tensor relu(const Tensor& x);
+/// a + b of equal shape, type and layout.
+Tensor add(const Tensor& a, const Tensor& b);
+/// sum_i factors[i] * terms[i] of scalars: the combination of losses (paper, equation 1).
+Tensor weighted_sum(const std::vector<Tensor>& terms, const std::vector<double>& factors);
+/// Inverted dropout with the mask of `key` (kernels/random/dropout.h); p = 0 returns x.
+Tensor dropout(const Tensor& x, double p, const kernels::RandomKey& key);
+/// x (N, C, H, W) in another channel block; x itself when it is already so.
+Tensor convert_block(const Tensor& x, int64_t channel_block);
+/// The same elements with another shape; x must be plain row-major.
+Tensor reshape(const Tensor& x, const Shape& shape);
+/// (N, A*D, H, W) to rows (N*H*W*A, D): row ((n*H + h)*W + w)*A + a holds channels a*D .. a*D + D-1
+/// of cell (h, w). The one place that fixes the order of anchors: that of the convolution's output.
+Tensor map_to_rows(const Tensor& x, int64_t row_size);
+/// Rows [begin, begin + count) of a plain tensor.
+Tensor slice_rows(const Tensor& x, int64_t begin, int64_t count);
+
+/// Not differentiable: gradient = y > 0 ? gradient : 0, in place. y and gradient share a layout.
+void relu_mask(const Tensor& y, Tensor& gradient);
+
+}  // namespace frcnn

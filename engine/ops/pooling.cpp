@@ -1,0 +1,122 @@
+#include "engine/ops/pooling.h"
+
+#include "engine/dispatch.h"
+#include "engine/tape.h"
+#include "kernels/pooling/adaptive_max_pool.h"
+
+namespace frcnn {
+namespace {
+
+Tensor empty_map(const kernels::MapLayout& map, DType dtype, Device device) {
+  return Tensor::empty({map.n, map.c, map.h, map.w}, dtype, device, map.block);
+}
+
+/// Throws unless `rois` is (R, 5) of x's type with batch indices of x.
+template <typename T>
+void check_rois(const char* op, const Tensor& x, const Tensor& rois) {
+  check(rois.rank() == 2 && rois.dim(1) == 5 && rois.dtype() == x.dtype(),
+        "[{}] expected rois (R, 5) of type {}, got {} {}", op, name_of(x.dtype()),
+        name_of(rois.dtype()), rois.shape().string());
+  const T* values = rois.data<T>();
+  for (int64_t r = 0; r < rois.dim(0); ++r)
+    check(values[5 * r] >= 0 && values[5 * r] < static_cast<T>(x.dim(0)),
+          "[{}] RoI {} has batch index {}, expected 0 to {}", op, r, values[5 * r], x.dim(0) - 1);
+}
+
+}  // namespace
+
+Tensor max_pool2d(const Tensor& x, const kernels::MaxPoolParams& params) {
+  const kernels::MapLayout in = x.map_layout();
+  Tensor y = empty_map(kernels::max_pool_layout(in, params), x.dtype(), x.device());
+  const bool record = Tape::recording({&x});
+  Tensor window = record ? Tensor::empty({y.stored_elements()}, DType::u8, x.device()) : Tensor();
+  with_float(x.dtype(), "max_pool2d", [&](auto t) {
+    using T = decltype(t);
+    kernels::cpu::max_pool_forward(in, params, x.data<T>(), y.data<T>(),
+                                   record ? window.data<uint8_t>() : nullptr);
+  });
+  if (record)
+    Tape::record("max_pool2d", {x}, {y}, [in, params, window](BackwardContext& ctx) {
+      ctx.write_input(0, [&](Tensor& dx) {
+        with_float(dx.dtype(), "max_pool2d", [&](auto t) {
+          using T = decltype(t);
+          kernels::cpu::max_pool_backward(in, params, ctx.grad_output().data<T>(),
+                                          window.data<uint8_t>(), dx.data<T>());
+        });
+      });
+    });
+  return y;
+}
+
+Tensor adaptive_max_pool2d(const Tensor& x, int64_t out_h, int64_t out_w) {
+  const kernels::MapLayout in = x.map_layout();
+  Tensor y = empty_map(in.resized(out_h, out_w), x.dtype(), x.device());
+  const bool record = Tape::recording({&x});
+  Tensor argmax = record ? Tensor::empty({y.stored_elements()}, DType::i32, x.device()) : Tensor();
+  with_float(x.dtype(), "adaptive_max_pool2d", [&](auto t) {
+    using T = decltype(t);
+    kernels::cpu::adaptive_max_pool_forward(in, out_h, out_w, x.data<T>(), y.data<T>(),
+                                            record ? argmax.data<int32_t>() : nullptr);
+  });
+  if (record)
+    Tape::record("adaptive_max_pool2d", {x}, {y}, [in, out_h, out_w, argmax](BackwardContext& ctx) {
+      ctx.write_input(0, [&](Tensor& dx) {
+        with_float(dx.dtype(), "adaptive_max_pool2d", [&](auto t) {
+          using T = decltype(t);
+          kernels::cpu::adaptive_max_pool_backward(in, out_h, out_w, ctx.grad_output().data<T>(),
+                                                   argmax.data<int32_t>(), dx.data<T>());
+        });
+      });
+    });
+  return y;
+}
+
+Tensor roi_pool(const Tensor& x, const Tensor& rois, const kernels::RoiPoolParams& params) {
+  const kernels::MapLayout in = x.map_layout();
+  const int64_t count = rois.dim(0);
+  Tensor y = Tensor::empty({count, in.c, params.pooled_h, params.pooled_w}, x.dtype(), x.device());
+  const bool record = Tape::recording({&x});
+  Tensor argmax = record ? Tensor::empty({y.numel()}, DType::i32, x.device()) : Tensor();
+  with_float(x.dtype(), "roi_pool", [&](auto t) {
+    using T = decltype(t);
+    check_rois<T>("roi_pool", x, rois);
+    kernels::cpu::roi_pool_forward(in, params, count, x.data<T>(), rois.data<T>(), y.data<T>(),
+                                   record ? argmax.data<int32_t>() : nullptr);
+  });
+  if (record)
+    Tape::record("roi_pool", {x}, {y}, [in, params, rois, argmax, count](BackwardContext& ctx) {
+      ctx.write_input(0, [&](Tensor& dx) {
+        with_float(dx.dtype(), "roi_pool", [&](auto t) {
+          using T = decltype(t);
+          kernels::cpu::roi_pool_backward(in, params, count, rois.data<T>(),
+                                          ctx.grad_output().data<T>(), argmax.data<int32_t>(),
+                                          dx.data<T>());
+        });
+      });
+    });
+  return y;
+}
+
+Tensor roi_align(const Tensor& x, const Tensor& rois, const kernels::RoiAlignParams& params) {
+  const kernels::MapLayout in = x.map_layout();
+  const int64_t count = rois.dim(0);
+  Tensor y = Tensor::empty({count, in.c, params.pooled_h, params.pooled_w}, x.dtype(), x.device());
+  with_float(x.dtype(), "roi_align", [&](auto t) {
+    using T = decltype(t);
+    check_rois<T>("roi_align", x, rois);
+    kernels::cpu::roi_align_forward(in, params, count, x.data<T>(), rois.data<T>(), y.data<T>());
+  });
+  if (Tape::recording({&x}))
+    Tape::record("roi_align", {x}, {y}, [in, params, rois, count](BackwardContext& ctx) {
+      ctx.write_input(0, [&](Tensor& dx) {
+        with_float(dx.dtype(), "roi_align", [&](auto t) {
+          using T = decltype(t);
+          kernels::cpu::roi_align_backward(in, params, count, rois.data<T>(),
+                                           ctx.grad_output().data<T>(), dx.data<T>());
+        });
+      });
+    });
+  return y;
+}
+
+}  // namespace frcnn

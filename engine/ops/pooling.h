@@ -1,0 +1,20 @@
+#pragma once
+
+#include "engine/tensor.h"
+#include "kernels/pooling/max_pool.h"
+#include "kernels/pooling/roi_align.h"
+#include "kernels/pooling/roi_pool.h"
+
+namespace frcnn {
+
+/// Max pooling of x (N, C, H, W); the result keeps x's channel block.
+Tensor max_pool2d(const Tensor& x, const kernels::MaxPoolParams& params);
+/// Adaptive max pooling to (N, C, out_h, out_w).
+Tensor adaptive_max_pool2d(const Tensor& x, int64_t out_h, int64_t out_w);
+/// RoI max pooling of x (N, C, H, W) over rois (R, 5): batch index, x1, y1, x2, y2 in image pixels.
+/// Returns plain (R, C, pooled_h, pooled_w). No gradient flows to the rois.
+Tensor roi_pool(const Tensor& x, const Tensor& rois, const kernels::RoiPoolParams& params);
+/// RoIAlign, same shapes. No gradient flows to the rois.
+Tensor roi_align(const Tensor& x, const Tensor& rois, const kernels::RoiAlignParams& params);
+
+}  // namespace frcnn

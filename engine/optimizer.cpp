@@ -1,0 +1,125 @@
+#include "engine/optimizer.h"
+
+#include <cmath>
+
+#include "engine/dispatch.h"
+#include "kernels/elementwise/reductions.h"
+#include "kernels/optim/adam.h"
+#include "kernels/optim/sgd.h"
+
+namespace frcnn {
+
+void Optimizer::add_group(const std::string& name, const std::vector<Parameter>& parameters,
+                          const GroupSettings& settings) {
+  Group group;
+  group.name = name;
+  group.settings = settings;
+  int64_t size = 0;
+  for (const Parameter& p : parameters) {
+    if (!p.trainable()) continue;
+    group.parameters.push_back(p);
+    group.offsets.push_back(size);
+    size += (p.tensor.numel() + 15) / 16 * 16;
+  }
+  if (group.parameters.empty()) return;
+  const DType dtype = group.parameters[0].tensor.dtype();
+  const Device device = group.parameters[0].tensor.device();
+  group.values = Tensor::zeros({size}, dtype, device);
+  group.gradients = Tensor::zeros({size}, dtype, device);
+  group.state1 = Tensor::zeros({size}, dtype, device);
+  if (settings.method == GroupSettings::Method::adam)
+    group.state2 = Tensor::zeros({size}, dtype, device);
+  for (size_t i = 0; i < group.parameters.size(); ++i) {
+    Tensor& tensor = group.parameters[i].tensor;
+    const auto part = [&](const Tensor& bucket) {
+      return bucket.rows(group.offsets[i], tensor.numel()).view(tensor.shape());
+    };
+    tensor.move_into(part(group.values));
+    tensor.set_grad(part(group.gradients));
+    tensor.reset_grad();
+  }
+  groups_.push_back(std::move(group));
+}
+
+void Optimizer::zero_grad() {
+  for (Group& group : groups_)
+    for (Parameter& p : group.parameters) p.tensor.reset_grad();
+}
+
+void Optimizer::check_finite() const {
+  for (const Group& group : groups_)
+    with_float(group.gradients.dtype(), "optimizer", [&](auto t) {
+      using T = decltype(t);
+      const int64_t bad =
+          kernels::cpu::first_non_finite(group.gradients.numel(), group.gradients.data<T>());
+      if (bad < 0) return;
+      size_t i = group.offsets.size() - 1;
+      while (group.offsets[i] > bad) --i;
+      fail(
+          "[optimizer] step {}: the gradient of {} is not finite; lower the learning rate or look "
+          "at the data of this step",
+          step_, group.parameters[i].name);
+    });
+}
+
+void Optimizer::step(double grad_scale, double clip_norm) {
+  double squares = 0;
+  for (Group& group : groups_) {
+    for (Parameter& p : group.parameters)
+      if (p.tensor.grad_is_reset()) p.tensor.grad().fill(0);  // not reached by this backward pass
+    if (clip_norm <= 0) continue;
+    with_float(group.gradients.dtype(), "optimizer", [&](auto t) {
+      using T = decltype(t);
+      squares += kernels::cpu::sum_of_squares(group.gradients.numel(), group.gradients.data<T>());
+    });
+  }
+  check_finite();
+  last_norm_ = clip_norm > 0 ? std::sqrt(squares) * std::abs(grad_scale) : 0;
+  if (clip_norm > 0 && last_norm_ > clip_norm) grad_scale *= clip_norm / last_norm_;
+  for (Group& group : groups_) {
+    const GroupSettings& s = group.settings;
+    const double lr = s.schedule.at(step_) * s.lr_factor;
+    const int64_t count = group.values.numel();
+    with_float(group.values.dtype(), "optimizer", [&](auto t) {
+      using T = decltype(t);
+      if (s.method == GroupSettings::Method::adam) {
+        const kernels::AdamParams p{lr,         s.momentum, s.beta2, s.epsilon, s.weight_decay,
+                                    grad_scale, false};
+        kernels::cpu::adam_step(count, p, step_ + 1, group.gradients.data<T>(),
+                                group.values.data<T>(), group.state1.data<T>(),
+                                group.state2.data<T>());
+      } else {
+        const kernels::SgdParams p{lr, s.momentum, s.weight_decay, grad_scale, false};
+        kernels::cpu::sgd_step(count, p, group.gradients.data<T>(), group.values.data<T>(),
+                               group.state1.data<T>());
+      }
+    });
+    group.values.bump_version();
+  }
+  ++step_;
+}
+
+std::vector<std::pair<std::string, double>> Optimizer::learning_rates() const {
+  std::vector<std::pair<std::string, double>> rates;
+  for (const Group& group : groups_)
+    rates.emplace_back(group.name, group.settings.schedule.at(step_) * group.settings.lr_factor);
+  return rates;
+}
+
+std::vector<std::pair<std::string, Tensor>> Optimizer::state() const {
+  std::vector<std::pair<std::string, Tensor>> result;
+  for (const Group& group : groups_) {
+    const bool adam = group.settings.method == GroupSettings::Method::adam;
+    for (size_t i = 0; i < group.parameters.size(); ++i) {
+      const Parameter& p = group.parameters[i];
+      const auto part = [&](const Tensor& bucket) {
+        return bucket.rows(group.offsets[i], p.tensor.numel()).view(p.tensor.shape());
+      };
+      result.emplace_back((adam ? "moment1." : "momentum.") + p.name, part(group.state1));
+      if (adam) result.emplace_back("moment2." + p.name, part(group.state2));
+    }
+  }
+  return result;
+}
+
+}  // namespace frcnn

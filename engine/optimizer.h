@@ -1,0 +1,64 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/parameters.h"
+#include "engine/schedule.h"
+
+namespace frcnn {
+
+/// Rule and rates of one parameter group. Update equations: kernels/optim/sgd.h and adam.h.
+struct GroupSettings {
+  enum class Method { sgd, adam };
+  Method method = Method::sgd;
+  StepSchedule schedule;
+  double lr_factor = 1;   ///< times schedule.at(step): 2 for biases in the paper's code
+  double momentum = 0.9;  ///< adam: beta1
+  double weight_decay = 0.0005;
+  double beta2 = 0.999, epsilon = 1e-8;
+};
+
+/// Updates groups of parameters. Values, gradients and optimiser state of a group each lie in one
+/// flat bucket (every parameter padded to 64 bytes), so that an update is one pass over three or
+/// four arrays and gradients can be averaged between processes bucket by bucket.
+class Optimizer {
+ public:
+  /// Moves the trainable parameters among `parameters` into a new bucket. Order is kept.
+  void add_group(const std::string& name, const std::vector<Parameter>& parameters,
+                 const GroupSettings& settings);
+
+  /// Declares all gradients void; the next backward pass overwrites them.
+  void zero_grad();
+  /// One update with gradients multiplied by `grad_scale` (1 / number of accumulated passes). With
+  /// clip_norm > 0 they are scaled down together when the L2 norm of all of them exceeds it. Throws
+  /// Error naming the parameter when a gradient is not finite; nothing is changed then.
+  void step(double grad_scale = 1, double clip_norm = 0);
+  /// Updates done so far.
+  int64_t steps() const { return step_; }
+  void set_steps(int64_t steps) { step_ = steps; }
+  /// Effective rate of a group at the coming step, by name, for logs.
+  std::vector<std::pair<std::string, double>> learning_rates() const;
+
+  /// Momenta by name ("momentum.<parameter>", adam: "moment1." and "moment2."): views into the
+  /// buckets, for checkpoints.
+  std::vector<std::pair<std::string, Tensor>> state() const;
+  /// L2 norm of all gradients at the last step, before scaling down; 0 unless clip_norm was given.
+  double last_grad_norm() const { return last_norm_; }
+
+ private:
+  struct Group {
+    std::string name;
+    GroupSettings settings;
+    std::vector<Parameter> parameters;
+    Tensor values, gradients, state1, state2;
+    std::vector<int64_t> offsets;
+  };
+  void check_finite() const;
+  std::vector<Group> groups_;
+  int64_t step_ = 0;
+  double last_norm_ = 0;
+};
+
+}  // namespace frcnn

@@ -1,0 +1,27 @@
+#include "engine/packed_weights.h"
+
+namespace frcnn {
+
+Tensor PackedWeights::get(const Tensor& weights, const std::string& format, size_t bytes,
+                          const std::function<void(void*)>& pack) {
+  std::lock_guard lock(mutex_);
+  Entry* entry = nullptr;
+  for (Entry& e : entries_)
+    if (e.format == format && e.weights_id == weights.id()) entry = &e;
+  if (entry && entry->version == weights.version()) return entry->copy;
+  if (!entry) {
+    entries_.push_back({format, weights.id(), 0,
+                        Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, weights.device())});
+    entry = &entries_.back();
+  }
+  pack(entry->copy.raw());
+  entry->version = weights.version();
+  return entry->copy;
+}
+
+void PackedWeights::clear() {
+  std::lock_guard lock(mutex_);
+  entries_.clear();
+}
+
+}  // namespace frcnn
