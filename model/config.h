@@ -8,17 +8,17 @@
 namespace frcnn {
 
 // Every setting of a run as plain data. model/options.h holds the one table that names each field's
-// key, range, unit, help and source; the parser, --help, the saved config and the docs come from it.
-// Defaults are the paper-faithful run (Ren et al., arXiv 1506.01497 and its original code).
+// key, range, unit, help and source; the parser, --help, the saved config and the docs come from
+// it. Defaults are the paper-faithful run (Ren et al., arXiv 1506.01497 and its original code).
 
 /// How an image becomes the network's input. Travels with the weights into checkpoints.
 struct PreprocessConfig {
-  std::string channels = "bgr";                              // "bgr" | "rgb"
-  double scale = 1.0;                                        // pixel value 0..255 times this, then
-  std::vector<double> mean = {102.9801, 115.9465, 122.7717}; // minus mean, in channel order, then
-  std::vector<double> stddev = {1, 1, 1};                    // divided by stddev
-  int shorter_side = 600;                                    // target of the shorter side, pixels
-  int longer_side = 1000;                                    // upper limit of the longer side
+  std::string channels = "bgr";                               // "bgr" | "rgb"
+  double scale = 1.0;                                         // pixel value 0..255 times this, then
+  std::vector<double> mean = {102.9801, 115.9465, 122.7717};  // minus mean, in channel order, then
+  std::vector<double> stddev = {1, 1, 1};                     // divided by stddev
+  int shorter_side = 600;                                     // target of the shorter side, pixels
+  int longer_side = 1000;                                     // upper limit of the longer side
   int pad_multiple = 1;  // zero rows and columns are added to reach a multiple of this
 };
 
@@ -28,14 +28,15 @@ struct InitConfig {
 };
 
 struct BackboneConfig {
-  std::string name = "vgg16";       // "vgg16" | "zf" | "alexnet" | "tiny"
-  std::string weights;              // checkpoint whose backbone is loaded before training; "" none
+  std::string name = "vgg16";  // "vgg16" | "zf" | "alexnet" | "tiny"
+  std::string weights;         // checkpoint whose backbone is loaded before training; "" none
   std::string frozen_until = "conv2_2";  // this layer and all before it are not trained; "" none
   InitConfig init = {"he", 0.01};
   std::vector<int> tiny_channels = {24, 32, 64, 64, 128, 128, 128};  // tiny: 3x3 conv widths
   std::vector<int> tiny_strides = {2, 1, 2, 1, 2, 1, 1};
-  bool batch_norm = true;              // tiny: batch norm after each convolution
+  bool batch_norm = true;                 // tiny: batch norm after each convolution
   std::string batch_norm_mode = "train";  // "train" | "frozen"
+  bool ceil_mode = false;  // pooled sizes are rounded up, as Caffe does, instead of down
 };
 
 struct AnchorConfig {
@@ -44,7 +45,8 @@ struct AnchorConfig {
   // "paper": rounded as the original code does; "torchvision": half extents rounded; "none": exact
   std::string rounding = "paper";
   std::string centre = "cell";  // "cell": (i + 0.5) * stride; "corner": i * stride (torchvision)
-  std::string stride_rule = "nominal";  // "nominal": the backbone's; "map": image size // map size
+  // "nominal": the backbone's; "map": image size // map size; "exact": image size / map size
+  std::string stride_rule = "nominal";
 };
 
 struct ProposalConfig {
@@ -55,21 +57,23 @@ struct ProposalConfig {
 };
 
 struct RpnConfig {
-  int window = 3;              // n
-  int channels = 0;            // output channels of the window conv; 0: the backbone's own (512, 256)
+  int window = 3;    // n
+  int channels = 0;  // output channels of the window conv; 0: the backbone's own (512, 256)
   std::string objectness = "softmax";  // "softmax": 2k outputs | "sigmoid": k outputs
   InitConfig init = {"gauss", 0.01};
   double positive_iou = 0.7;
   double negative_iou = 0.3;
-  bool match_best = true;      // the best anchors of every object are positive, ties included
-  bool only_inside = true;     // cross-boundary anchors ignored in training (A19)
-  int batch = 256;             // sampled anchors per image
+  bool match_best = true;   // the best anchors of every object are positive, ties included
+  bool only_inside = true;  // cross-boundary anchors ignored in training (A19)
+  int batch = 256;          // sampled anchors per image
   double positive_fraction = 0.5;
   std::string box_loss = "smooth_l1";  // "smooth_l1" | "l1" | "mse"
-  double sigma = 3;            // smooth-L1 turns linear at 1 / sigma^2
+  double sigma = 3;                    // smooth-L1 turns linear at 1 / sigma^2
   // "batch": both losses divided by the sampled anchors; "paper": N_cls = batch, N_reg = positions
   std::string normaliser = "batch";
-  double lambda = 1;           // weight of the box loss (10 with normaliser "paper")
+  double lambda = 1;  // weight of the box loss (10 with normaliser "paper")
+  // small boxes are dropped "before" the best pre_nms are taken (original code) or "after"
+  std::string size_filter = "before";
   ProposalConfig train = {12000, 2000, 0.7, 16};
   ProposalConfig test = {6000, 300, 0.7, 16};
 };
@@ -77,17 +81,17 @@ struct RpnConfig {
 struct RoiConfig {
   std::string layer = "roi_pool";  // "roi_pool" | "roi_align" (half-pixel) | "roi_align_legacy"
   int pooled_height = 7, pooled_width = 7;
-  int sampling_ratio = 0;          // RoIAlign samples per bin side; 0: ceil(bin size)
+  int sampling_ratio = 0;  // RoIAlign samples per bin side; 0: ceil(bin size)
   std::vector<int> hidden = {4096, 4096};
-  double dropout = 0.5;            // after each hidden layer
-  bool class_agnostic = false;     // 4 box outputs instead of 4 per class
-  InitConfig init = {"gauss", 0.01};      // class scores and new hidden layers
-  InitConfig box_init = {"gauss", 0.001}; // box regressor
-  int batch = 128;                 // sampled RoIs per image
+  double dropout = 0.5;                    // after each hidden layer
+  bool class_agnostic = false;             // 4 box outputs instead of 4 per class
+  InitConfig init = {"gauss", 0.01};       // class scores and new hidden layers
+  InitConfig box_init = {"gauss", 0.001};  // box regressor
+  int batch = 128;                         // sampled RoIs per image
   double foreground_fraction = 0.25;
   double foreground_iou = 0.5;
   double background_high = 0.5;
-  double background_low = 0.0;     // 0.1 in Fast R-CNN
+  double background_low = 0.0;  // 0.1 in Fast R-CNN
   bool append_ground_truth = true;
   std::vector<double> box_std = {0.1, 0.1, 0.2, 0.2};  // box targets are divided by these
   std::vector<double> box_mean = {0, 0, 0, 0};
@@ -120,8 +124,8 @@ struct OptimizerOverride {
 };
 
 struct OptimizerConfig {
-  std::string method = "sgd";   // "sgd" | "adam"
-  double lr = 0.001;            // per step, for the whole batch
+  std::string method = "sgd";  // "sgd" | "adam"
+  double lr = 0.001;           // per step, for the whole batch
   double momentum = 0.9;
   double weight_decay = 0.0005;
   double beta2 = 0.999, epsilon = 1e-8;  // adam (momentum is its beta1)
@@ -130,34 +134,34 @@ struct OptimizerConfig {
   std::string schedule = "step";
   std::vector<double> lr_steps = {0.75};  // as fraction of train.steps where lr is times gamma
   double gamma = 0.1;
-  int warmup_steps = 0;         // lr grows linearly from warmup_factor * lr
+  int warmup_steps = 0;  // lr grows linearly from warmup_factor * lr
   double warmup_factor = 0.1;
-  double clip_norm = 0;         // L2 norm limit of all gradients together; 0 none
+  double clip_norm = 0;  // L2 norm limit of all gradients together; 0 none
   OptimizerOverride backbone, rpn, detector;
 };
 
 struct TrainConfig {
-  int64_t steps = 80000;        // optimiser updates; ignored when epochs > 0
+  int64_t steps = 80000;  // optimiser updates; ignored when epochs > 0
   double epochs = 0;
-  int batch = 1;                // images per forward pass
-  int iter_size = 2;            // forward passes whose gradients are summed (then averaged)
+  int batch = 1;      // images per forward pass
+  int iter_size = 2;  // forward passes whose gradients are summed (then averaged)
   uint64_t seed = 1;
   int log_every = 20;           // steps
   int checkpoint_every = 2000;  // steps
   int keep_checkpoints = 2;
-  double validate_every = 0;    // epochs between validations; 0: at the end only
+  double validate_every = 0;  // epochs between validations; 0: at the end only
 };
 
 struct DataConfig {
-  std::string format = "voc";       // "voc"
+  std::string format = "voc";  // "voc"
   std::string train_split = "trainval";
   std::string val_split = "test";
-  std::vector<std::string> classes; // empty: all names found, sorted
-  bool flip = true;                 // horizontal flip of every second picture, at random
-  bool use_difficult = false;       // difficult objects are used as training targets
-  int coordinates = -1;             // first pixel of the annotations: 0, 1, or -1 to detect
-  int workers = 1;                  // loader threads
-  int prefetch = 4;                 // batches decoded ahead
+  std::vector<std::string> classes;  // empty: all names found, sorted
+  bool flip = true;                  // horizontal flip of every second picture, at random
+  bool use_difficult = false;        // difficult objects are used as training targets
+  int coordinates = -1;              // first pixel of the annotations: 0, 1, or -1 to detect
+  int workers = 1;                   // loader threads
+  int prefetch = 4;                  // batches decoded ahead
 };
 
 struct Config {

@@ -1,0 +1,50 @@
+#include "engine/layers.h"
+
+#include "engine/ops/linear.h"
+
+namespace frcnn {
+namespace {
+
+constexpr Initializer kZero{Initializer::Method::zero, 0};
+constexpr Initializer kOne{Initializer::Method::one, 0};
+
+}  // namespace
+
+Conv2d::Conv2d(Parameters& parameters, const std::string& name, int64_t in_channels,
+               int64_t out_channels, int kernel, const Conv2dOptions& options,
+               const Initializer& initializer, bool bias)
+    : weight_(parameters.create(name + ".weight", {out_channels, in_channels, kernel, kernel},
+                                ParameterKind::weight, initializer)),
+      options_(options) {
+  if (bias) bias_ = parameters.create(name + ".bias", {out_channels}, ParameterKind::bias, kZero);
+}
+
+Tensor Conv2d::forward(const Tensor& x) const {
+  return conv2d(x, weight_, bias_, options_, packed_.get());
+}
+
+Linear::Linear(Parameters& parameters, const std::string& name, int64_t in, int64_t out, bool relu,
+               const Initializer& initializer)
+    : weight_(parameters.create(name + ".weight", {out, in}, ParameterKind::weight, initializer)),
+      bias_(parameters.create(name + ".bias", {out}, ParameterKind::bias, kZero)),
+      relu_(relu) {}
+
+Tensor Linear::forward(const Tensor& x) const {
+  return linear(x, weight_, bias_, relu_, packed_.get());
+}
+
+BatchNorm::BatchNorm(Parameters& parameters, const std::string& name, int64_t channels, bool relu) {
+  tensors_.gamma = parameters.create(name + ".weight", {channels}, ParameterKind::norm_scale, kOne);
+  tensors_.beta = parameters.create(name + ".bias", {channels}, ParameterKind::norm_scale, kZero);
+  tensors_.running_mean =
+      parameters.create(name + ".running_mean", {channels}, ParameterKind::buffer, kZero);
+  tensors_.running_var =
+      parameters.create(name + ".running_var", {channels}, ParameterKind::buffer, kOne);
+  params_.relu = relu;
+}
+
+Tensor BatchNorm::forward(const Tensor& x, bool training) const {
+  return batch_norm(x, tensors_, params_, training);
+}
+
+}  // namespace frcnn

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <string>
+
+#include "engine/ops/conv2d.h"
+#include "engine/ops/norm.h"
+#include "engine/packed_weights.h"
+#include "engine/parameters.h"
+
+namespace frcnn {
+
+/// Convolution layer: parameters "<name>.weight" (O, C, k, k) and, with a bias, "<name>.bias" (O).
+class Conv2d {
+ public:
+  Conv2d(Parameters& parameters, const std::string& name, int64_t in_channels, int64_t out_channels,
+         int kernel, const Conv2dOptions& options, const Initializer& initializer,
+         bool bias = true);
+  Tensor forward(const Tensor& x) const;
+
+ private:
+  Tensor weight_, bias_;
+  Conv2dOptions options_;
+  std::shared_ptr<PackedWeights> packed_ = std::make_shared<PackedWeights>();
+};
+
+/// Dense layer: parameters "<name>.weight" (out, in) and "<name>.bias" (out).
+class Linear {
+ public:
+  Linear(Parameters& parameters, const std::string& name, int64_t in, int64_t out, bool relu,
+         const Initializer& initializer);
+  Tensor forward(const Tensor& x) const;
+
+ private:
+  Tensor weight_, bias_;
+  bool relu_;
+  std::shared_ptr<PackedWeights> packed_ = std::make_shared<PackedWeights>();
+};
+
+/// Batch normalisation with a fused ReLU: parameters "<name>.weight" and ".bias" (gamma, beta),
+/// buffers "<name>.running_mean" and ".running_var".
+class BatchNorm {
+ public:
+  BatchNorm(Parameters& parameters, const std::string& name, int64_t channels, bool relu);
+  /// `training`: normalise with the batch's statistics and update the running ones.
+  Tensor forward(const Tensor& x, bool training) const;
+
+ private:
+  BatchNormTensors tensors_;
+  kernels::BatchNormParams params_;
+};
+
+}  // namespace frcnn

@@ -1,0 +1,164 @@
+#include "model/backbone.h"
+
+#include "model/initializers.h"
+
+namespace frcnn {
+namespace {
+
+LayerSpec conv(std::string name, int64_t channels, int kernel = 3, int stride = 1,
+               int padding = 1) {
+  return {LayerSpec::Type::conv, std::move(name), channels, kernel, stride, padding, false, {}};
+}
+LayerSpec pool(std::string name, int kernel, int stride, int padding = 0) {
+  return {LayerSpec::Type::max_pool, std::move(name), 0, kernel, stride, padding, false, {}};
+}
+LayerSpec lrn_layer(std::string name, int64_t size, double alpha) {
+  return {LayerSpec::Type::lrn, std::move(name), 0, 1, 1, 0, false, {size, alpha, 0.75, 1.0}};
+}
+
+}  // namespace
+
+BackboneSpec vgg16_spec() {
+  return {"vgg16",
+          {conv("conv1_1", 64), conv("conv1_2", 64), pool("pool1", 2, 2), conv("conv2_1", 128),
+           conv("conv2_2", 128), pool("pool2", 2, 2), conv("conv3_1", 256), conv("conv3_2", 256),
+           conv("conv3_3", 256), pool("pool3", 2, 2), conv("conv4_1", 512), conv("conv4_2", 512),
+           conv("conv4_3", 512), pool("pool4", 2, 2), conv("conv5_1", 512), conv("conv5_2", 512),
+           conv("conv5_3", 512)},
+          512};
+}
+
+BackboneSpec zf_spec() {
+  return {"zf",
+          {conv("conv1", 96, 7, 2, 3), lrn_layer("norm1", 3, 5e-5), pool("pool1", 3, 2, 1),
+           conv("conv2", 256, 5, 2, 2), lrn_layer("norm2", 3, 5e-5), pool("pool2", 3, 2, 1),
+           conv("conv3", 384), conv("conv4", 384), conv("conv5", 256)},
+          256};
+}
+
+BackboneSpec alexnet_spec() {
+  return {"alexnet",
+          {conv("conv1", 64, 11, 4, 2), pool("pool1", 3, 2), conv("conv2", 192, 5, 1, 2),
+           pool("pool2", 3, 2), conv("conv3", 384), conv("conv4", 256), conv("conv5", 256),
+           pool("pool5", 3, 2)},
+          256};
+}
+
+BackboneSpec tiny_spec(const BackboneConfig& config) {
+  check(
+      !config.tiny_channels.empty() && config.tiny_channels.size() == config.tiny_strides.size(),
+      "backbone.tiny_channels and backbone.tiny_strides must have the same number of entries, got "
+      "{} and {}",
+      config.tiny_channels.size(), config.tiny_strides.size());
+  BackboneSpec spec{"tiny", {}, 128};
+  for (size_t i = 0; i < config.tiny_channels.size(); ++i) {
+    spec.layers.push_back(
+        conv(fmt::format("conv{}", i + 1), config.tiny_channels[i], 3, config.tiny_strides[i]));
+    spec.layers.back().batch_norm = config.batch_norm;
+  }
+  return spec;
+}
+
+BackboneSpec backbone_spec(const BackboneConfig& config) {
+  BackboneSpec spec;
+  if (config.name == "vgg16")
+    spec = vgg16_spec();
+  else if (config.name == "zf")
+    spec = zf_spec();
+  else if (config.name == "alexnet")
+    spec = alexnet_spec();
+  else if (config.name == "tiny")
+    spec = tiny_spec(config);
+  else
+    fail("backbone.name: expected \"vgg16\", \"zf\", \"alexnet\" or \"tiny\", got \"{}\"",
+         config.name);
+  spec.ceil_mode = config.ceil_mode;
+  return spec;
+}
+
+int64_t BackboneSpec::stride() const {
+  int64_t product = 1;
+  for (const LayerSpec& layer : layers) product *= layer.stride;
+  return product;
+}
+
+int64_t BackboneSpec::out_channels() const {
+  int64_t channels = 3;
+  for (const LayerSpec& layer : layers)
+    if (layer.type == LayerSpec::Type::conv) channels = layer.channels;
+  return channels;
+}
+
+int64_t BackboneSpec::receptive_field(int window) const {
+  int64_t field = window;
+  for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer)
+    field = (field - 1) * layer->stride + layer->kernel;
+  return field;
+}
+
+int64_t BackboneSpec::map_size(int64_t size) const {
+  for (const LayerSpec& layer : layers) {
+    const bool up = layer.type == LayerSpec::Type::max_pool && ceil_mode;
+    const int64_t span = size + 2 * layer.padding - layer.kernel;
+    size = (span + (up ? layer.stride - 1 : 0)) / layer.stride + 1;
+    if (up && (size - 1) * layer.stride >= span + layer.kernel - layer.padding) --size;
+  }
+  return size;
+}
+
+Backbone::Backbone(const BackboneSpec& spec, const BackboneConfig& config, Parameters& parameters)
+    : spec_(spec), batch_statistics_(config.batch_norm_mode == "train") {
+  int64_t channels = 3;
+  for (const LayerSpec& layer : spec.layers) {
+    const std::string name = "backbone." + layer.name;
+    switch (layer.type) {
+      case LayerSpec::Type::conv: {
+        Conv2dOptions options{layer.stride, layer.padding, !layer.batch_norm};
+        ConvLayer made{Conv2d(parameters, name, channels, layer.channels, layer.kernel, options,
+                              make_initializer(config.init), !layer.batch_norm),
+                       {}};
+        if (layer.batch_norm)
+          made.norm.emplace_back(parameters, name + ".norm", layer.channels, /*relu=*/true);
+        layers_.emplace_back(std::move(made));
+        channels = layer.channels;
+        break;
+      }
+      case LayerSpec::Type::max_pool:
+        layers_.emplace_back(kernels::MaxPoolParams::square(layer.kernel, layer.stride,
+                                                            layer.padding, spec.ceil_mode));
+        break;
+      case LayerSpec::Type::lrn:
+        layers_.emplace_back(layer.lrn);
+        break;
+    }
+  }
+  if (config.frozen_until.empty()) return;
+  bool found = false;
+  for (const LayerSpec& layer : spec.layers) {
+    parameters.set_trainable("backbone." + layer.name + ".", false);
+    if (layer.name == config.frozen_until) {
+      found = true;
+      break;
+    }
+  }
+  check(found, "backbone.frozen_until: {} has no layer \"{}\"; its layers are {} to {}", spec.name,
+        config.frozen_until, spec.layers.front().name, spec.layers.back().name);
+}
+
+Tensor Backbone::forward(const Tensor& images, bool training) const {
+  Tensor x = images;
+  for (const Layer& layer : layers_) {
+    if (const auto* conv_layer = std::get_if<ConvLayer>(&layer)) {
+      x = conv_layer->conv.forward(x);
+      for (const BatchNorm& norm : conv_layer->norm)
+        x = norm.forward(x, training && batch_statistics_);
+    } else if (const auto* pool_layer = std::get_if<kernels::MaxPoolParams>(&layer)) {
+      x = max_pool2d(x, *pool_layer);
+    } else {
+      x = lrn(x, std::get<kernels::LrnParams>(layer));
+    }
+  }
+  return x;
+}
+
+}  // namespace frcnn
