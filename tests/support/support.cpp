@@ -31,8 +31,8 @@ std::string compare(std::span<const T> actual, std::span<const T> expected, doub
     if (badness > worst) worst = badness, worst_at = i;
   }
   if (bad == 0) return "";
-  return fmt::format("{} of {} differ; worst at [{}]: got {}, expected {} ({:.3g} x tolerance)", bad,
-                     actual.size(), worst_at, actual[worst_at], expected[worst_at], worst);
+  return fmt::format("{} of {} differ; worst at [{}]: got {}, expected {} ({:.3g} x tolerance)",
+                     bad, actual.size(), worst_at, actual[worst_at], expected[worst_at], worst);
 }
 
 template <typename T>
@@ -43,9 +43,15 @@ T poison() {
     return std::numeric_limits<T>::min() / 3;
 }
 
-hid_t native_type(float) { return H5T_NATIVE_FLOAT; }
-hid_t native_type(double) { return H5T_NATIVE_DOUBLE; }
-hid_t native_type(int64_t) { return H5T_NATIVE_INT64; }
+hid_t native_type(float) {
+  return H5T_NATIVE_FLOAT;
+}
+hid_t native_type(double) {
+  return H5T_NATIVE_DOUBLE;
+}
+hid_t native_type(int64_t) {
+  return H5T_NATIVE_INT64;
+}
 
 struct File {
   explicit File(const std::string& file) {
@@ -68,10 +74,9 @@ Golden<T> read_golden(const std::string& file, const std::string& dataset) {
   Golden<T> golden;
   golden.shape.assign(dims.begin(), dims.end());
   golden.values.resize(static_cast<size_t>(H5Sget_simple_extent_npoints(space)));
-  const herr_t status =
-      golden.values.empty()
-          ? 0
-          : H5Dread(set, native_type(T{}), H5S_ALL, H5S_ALL, H5P_DEFAULT, golden.values.data());
+  const herr_t status = golden.values.empty() ? 0
+                                              : H5Dread(set, native_type(T{}), H5S_ALL, H5S_ALL,
+                                                        H5P_DEFAULT, golden.values.data());
   H5Sclose(space);
   H5Dclose(set);
   if (status < 0) throw std::runtime_error("cannot read " + dataset + " of golden file " + file);
@@ -111,7 +116,9 @@ GuardedBuffer<T>::GuardedBuffer(size_t size) : storage_(size + 2 * kGuard, poiso
 
 template <typename T>
 bool GuardedBuffer<T>::guards_intact() const {
-  const auto untouched = [](T v) { return v == poison<T>() || (v != v && poison<T>() != poison<T>()); };
+  const auto untouched = [](T v) {
+    return v == poison<T>() || (v != v && poison<T>() != poison<T>());
+  };
   return std::all_of(storage_.begin(), storage_.begin() + kGuard, untouched) &&
          std::all_of(storage_.end() - kGuard, storage_.end(), untouched);
 }

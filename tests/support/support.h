@@ -81,12 +81,12 @@ class TempDir {
 }  // namespace frcnn::test
 
 /// Ends the running test as "skipped" (ctest shows it so) when the real test data is absent.
-#define FRCNN_REQUIRE_REAL_DATA(variable)                      \
-  const auto variable##_or_none = ::frcnn::test::real_data();  \
-  if (!variable##_or_none) {                                   \
-    WARN("[skipped] real test data not found");                \
-    return;                                                    \
-  }                                                            \
+#define FRCNN_REQUIRE_REAL_DATA(variable)                     \
+  const auto variable##_or_none = ::frcnn::test::real_data(); \
+  if (!variable##_or_none) {                                  \
+    WARN("[skipped] real test data not found");               \
+    return;                                                   \
+  }                                                           \
   const std::filesystem::path variable = *variable##_or_none
 
 /// Fails with the sentence of difference() when arrays disagree.
