@@ -15,14 +15,19 @@ if(FRCNN_CCACHE)
   endif()
 endif()
 
+include(FrcnnCuda)
+
 add_library(frcnn_options INTERFACE)
-target_compile_options(frcnn_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor)
+target_compile_options(frcnn_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Wshadow;-Wnon-virtual-dtor>)
 if(FRCNN_WERROR)
-  target_compile_options(frcnn_options INTERFACE -Werror)
+  target_compile_options(frcnn_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
 endif()
 if(FRCNN_SANITIZE)
-  target_compile_options(frcnn_options INTERFACE -fsanitize=address,undefined
-                         -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(frcnn_options INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined>
+    $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize-recover=all>
+    $<$<COMPILE_LANGUAGE:CXX>:-fno-omit-frame-pointer>)
   target_link_options(frcnn_options INTERFACE -fsanitize=address,undefined)
 endif()
 
