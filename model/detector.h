@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/boxes/box.h"
+#include "model/types.h"
+
+namespace frcnn {
+
+struct Config;
+class FasterRcnn;
+
+/// A trained detector: what a program that ships one needs.
+///
+///   const frcnn::Detector detector = frcnn::Detector::load("model.h5");
+///   for (const frcnn::ScoredBox& d : detector.detect(rgb, width, height)) ...
+class Detector {
+ public:
+  /// Reads a checkpoint. Throws Error when it is missing, damaged or not a checkpoint.
+  static Detector load(const std::filesystem::path& checkpoint);
+  ~Detector();
+  Detector(Detector&&) noexcept;
+  Detector& operator=(Detector&&) noexcept;
+
+  /// Objects in a picture of 8-bit R, G, B values, row by row from the top: (height, width, 3).
+  /// Boxes are in pixels of the picture, best score first. May be called from one thread at a time.
+  std::vector<ScoredBox> detect(const uint8_t* rgb, int width, int height) const;
+
+  /// Names of labels 0 .. K-1.
+  const std::vector<std::string>& class_names() const;
+  /// The settings stored in the checkpoint; test.score and its neighbours may be changed.
+  const Config& config() const;
+  void set_score_threshold(double score);
+  const FasterRcnn& model() const;
+
+ private:
+  struct Impl;
+  explicit Detector(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace frcnn

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "model/backbone.h"
+#include "model/proposals.h"
+#include "model/roi_head.h"
+#include "model/rpn.h"
+#include "model/targets.h"
+#include "model/types.h"
+
+namespace frcnn {
+
+/// The four losses of a forward pass and their weighted sum, scalars.
+struct Losses {
+  Tensor rpn_class, rpn_box;  ///< L_cls and L_reg of the RPN (paper, equation 1)
+  Tensor roi_class, roi_box;  ///< the same of the detection head (Fast R-CNN, equation 1)
+  Tensor total;               ///< rpn_class + rpn.lambda rpn_box + roi_class + roi.lambda roi_box
+};
+
+/// What training sampled; can be given instead of sampling, to repeat a step exactly.
+struct Samples {
+  RpnTargets rpn;
+  RoiTargets roi;
+};
+
+/// Names the random numbers of one training pass.
+struct PassKey {
+  uint64_t seed = 1;
+  uint64_t pass = 0;  ///< counts forward passes of the run
+};
+
+/// Faster R-CNN: one backbone shared by the RPN and the detection head.
+class FasterRcnn {
+ public:
+  /// Makes the layers and fills the parameters from `seed`. float64 serves gradient checks.
+  FasterRcnn(const ModelConfig& config, int64_t classes, uint64_t seed = 1,
+             DType dtype = DType::f32);
+
+  /// Approximate joint training (paper, section 3.2): both losses on one pass, proposals are
+  /// constants. With `samples` holding values they are used; otherwise it receives what was
+  /// sampled.
+  Losses losses(const ModelInput& input, const std::vector<GroundTruth>& truth, const PassKey& key,
+                std::optional<Samples>* samples = nullptr) const;
+
+  /// Detections per image, best first, in pixels of the network's input (test settings).
+  std::vector<std::vector<ScoredBox>> detect(const ModelInput& input) const;
+
+  // The parts, for pictures, tests and other training schemes.
+  Tensor features(const Tensor& images, bool training) const;
+  RpnOutput rpn(const Tensor& map) const { return rpn_.forward(map); }
+  /// Anchors of one image (map_h * map_w * A, 4) for a network input of that height and width.
+  Tensor anchors(int64_t map_h, int64_t map_w, int64_t input_h, int64_t input_w) const;
+  Proposals propose(const RpnOutput& output, const Tensor& anchors,
+                    const std::vector<InputSize>& sizes, bool training) const;
+  const RoiHead& head() const { return head_; }
+
+  Parameters& parameters() { return *parameters_; }
+  const Parameters& parameters() const { return *parameters_; }
+  const ModelConfig& config() const { return config_; }
+  const BackboneSpec& backbone_spec() const { return backbone_.spec(); }
+  int64_t classes() const { return classes_; }
+  int64_t anchors_per_cell() const;
+
+ private:
+  struct Stride {
+    double y = 16, x = 16;
+  };
+  Stride stride(int64_t map_h, int64_t map_w, int64_t input_h, int64_t input_w) const;
+
+  ModelConfig config_;
+  int64_t classes_;
+  std::unique_ptr<Parameters> parameters_;
+  Backbone backbone_;
+  Rpn rpn_;
+  RoiHead head_;
+};
+
+}  // namespace frcnn

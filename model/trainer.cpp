@@ -1,0 +1,198 @@
+#include "model/trainer.h"
+
+#include <cmath>
+
+#include "engine/tape.h"
+#include "model/options.h"
+
+namespace frcnn {
+namespace {
+
+GroupSettings group_settings(const OptimizerConfig& common, const OptimizerOverride& own,
+                             const std::string& branch, bool bias, int64_t total_steps) {
+  GroupSettings s;
+  const std::string method = own.method.value_or(common.method);
+  check(method == "sgd" || method == "adam",
+        "optimizer.{}.method: expected \"sgd\" or \"adam\", got \"{}\"", branch, method);
+  s.method = method == "adam" ? GroupSettings::Method::adam : GroupSettings::Method::sgd;
+  s.schedule.base = own.lr.value_or(common.lr);
+  for (const double at : own.lr_steps.value_or(common.lr_steps))
+    s.schedule.boundaries.push_back(std::llround(at * static_cast<double>(total_steps)));
+  s.schedule.gamma = common.gamma;
+  s.schedule.warmup_steps = common.warmup_steps;
+  s.schedule.warmup_factor = common.warmup_factor;
+  s.lr_factor = bias ? common.bias_lr_factor : 1;
+  s.momentum = own.momentum.value_or(common.momentum);
+  s.weight_decay =
+      own.weight_decay.value_or(common.weight_decay) * (bias ? common.bias_decay_factor : 1);
+  s.beta2 = common.beta2;
+  s.epsilon = common.epsilon;
+  return s;
+}
+
+/// Three branches with a group each for weights and biases. Scales of batch norm go with the
+/// weights' rate and the biases' decay.
+void add_groups(Optimizer& optimizer, const FasterRcnn& model, const OptimizerConfig& config,
+                int64_t total_steps) {
+  const std::tuple<const char*, const char*, const OptimizerOverride*> branches[] = {
+      {"backbone", "backbone.", &config.backbone},
+      {"rpn", "rpn.", &config.rpn},
+      {"detector", "head.", &config.detector}};
+  for (const auto& [branch, prefix, own] : branches) {
+    std::vector<Parameter> weights, biases, norms;
+    for (const Parameter& p : model.parameters().all()) {
+      if (!p.name.starts_with(prefix) || !p.trainable()) continue;
+      (p.kind == ParameterKind::weight ? weights
+       : p.kind == ParameterKind::bias ? biases
+                                       : norms)
+          .push_back(p);
+    }
+    const GroupSettings plain = group_settings(config, *own, branch, false, total_steps);
+    const GroupSettings bias = group_settings(config, *own, branch, true, total_steps);
+    GroupSettings norm = bias;
+    norm.lr_factor = 1;
+    optimizer.add_group(branch, weights, plain);
+    optimizer.add_group(fmt::format("{} biases", branch), biases, bias);
+    optimizer.add_group(fmt::format("{} norms", branch), norms, norm);
+  }
+}
+
+void copy_checked(const std::string& name, Tensor target, const Tensor& source,
+                  const std::string& file) {
+  check(source.shape() == target.shape(), "{}: {} has shape {}, the model needs {}", file, name,
+        source.shape().string(), target.shape().string());
+  target.copy_from(source.to(target.dtype()));
+  target.bump_version();
+}
+
+const TensorMap& part_of(const Checkpoint& checkpoint, const Parameter& p) {
+  return p.kind == ParameterKind::buffer ? checkpoint.buffers : checkpoint.parameters;
+}
+
+}  // namespace
+
+void load_parameters(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file) {
+  for (const Parameter& p : model.parameters().all()) {
+    const TensorMap& part = part_of(checkpoint, p);
+    const auto found = part.find(p.name);
+    check(found != part.end(), "{}: {} is missing; was it saved by a model with other settings?",
+          file, p.name);
+    copy_checked(p.name, p.tensor, found->second, file);
+  }
+  for (const TensorMap* part : {&checkpoint.parameters, &checkpoint.buffers})
+    for (const auto& [name, tensor] : *part)
+      check(model.parameters().find(name) != nullptr,
+            "{}: {} {} has no place in the model; was it saved by a model with other settings?",
+            file, name, tensor.shape().string());
+}
+
+void load_backbone(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file) {
+  for (const Parameter& p : model.parameters().all()) {
+    if (!p.name.starts_with("backbone.")) continue;
+    const TensorMap& part = part_of(checkpoint, p);
+    const auto found = part.find(p.name);
+    check(found != part.end(), "{}: {} is missing; is it a checkpoint with a {} backbone?", file,
+          p.name, model.backbone_spec().name);
+    copy_checked(p.name, p.tensor, found->second, file);
+  }
+}
+
+int64_t run_length(const TrainConfig& config, int64_t images) {
+  if (config.epochs <= 0) return config.steps;
+  const double per_step = static_cast<double>(config.batch) * config.iter_size;
+  return std::max<int64_t>(1, std::llround(config.epochs * static_cast<double>(images) / per_step));
+}
+
+Trainer::Trainer(const Config& config, const std::vector<std::string>& classes, int64_t total_steps)
+    : config_(config),
+      classes_(classes),
+      total_steps_(total_steps),
+      model_(std::make_unique<FasterRcnn>(config.model, static_cast<int64_t>(classes.size()),
+                                          config.train.seed)) {
+  if (!config.model.backbone.weights.empty())
+    load_backbone(*model_, load_checkpoint(config.model.backbone.weights),
+                  config.model.backbone.weights);
+  add_groups(optimizer_, *model_, config.optimizer, total_steps);
+  optimizer_.zero_grad();
+}
+
+void Trainer::accumulate(const ModelInput& input, const std::vector<GroundTruth>& truth,
+                         std::optional<Samples>* samples) {
+  const PassKey key{config_.train.seed, static_cast<uint64_t>(optimizer_.steps()) *
+                                                static_cast<uint64_t>(config_.train.iter_size) +
+                                            static_cast<uint64_t>(passes_)};
+  Tape tape;
+  Losses losses;
+  {
+    Tape::Scope recording(tape);
+    losses = model_->losses(input, truth, key, samples);
+  }
+  const std::tuple<const char*, const Tensor*, double*> terms[] = {
+      {"rpn_class", &losses.rpn_class, &sums_.rpn_class},
+      {"rpn_box", &losses.rpn_box, &sums_.rpn_box},
+      {"roi_class", &losses.roi_class, &sums_.roi_class},
+      {"roi_box", &losses.roi_box, &sums_.roi_box},
+      {"total", &losses.total, &sums_.total}};
+  for (const auto& [name, loss, sum] : terms) {
+    const double value = loss->item();
+    check(std::isfinite(value),
+          "[train] step {}: the loss {} is {}; lower optimizer.lr or look at the data of this step",
+          optimizer_.steps() + 1, name, value);
+    *sum += value;
+  }
+  tape.backward(losses.total);
+  ++passes_;
+}
+
+StepStats Trainer::update() {
+  check(passes_ > 0, "[train] update() needs at least one pass");
+  StepStats stats = sums_;
+  for (double* value :
+       {&stats.total, &stats.rpn_class, &stats.rpn_box, &stats.roi_class, &stats.roi_box})
+    *value /= passes_;
+  stats.learning_rates = optimizer_.learning_rates();
+  optimizer_.step(1.0 / passes_, config_.optimizer.clip_norm);
+  optimizer_.zero_grad();
+  stats.grad_norm = optimizer_.last_grad_norm();
+  stats.step = optimizer_.steps();
+  sums_ = StepStats();
+  passes_ = 0;
+  return stats;
+}
+
+Checkpoint Trainer::checkpoint(int64_t cursor_epoch, int64_t cursor_position) const {
+  Checkpoint c;
+  c.config = to_toml(config_);
+  c.classes = classes_;
+  for (const Parameter& p : model_->parameters().all())
+    (p.kind == ParameterKind::buffer ? c.buffers : c.parameters).emplace(p.name, p.tensor);
+  for (const auto& [name, tensor] : optimizer_.state()) c.optimizer.emplace(name, tensor);
+  c.training["step"] = optimizer_.steps();
+  c.training["total_steps"] = total_steps_;
+  c.training["epoch"] = cursor_epoch;
+  c.training["position"] = cursor_position;
+  // The whole random state: every number is a function of the seed and the counters above.
+  c.training["seed"] = static_cast<int64_t>(config_.train.seed);
+  return c;
+}
+
+void Trainer::restore(const Checkpoint& checkpoint) {
+  check(checkpoint.classes == classes_,
+        "[resume] the checkpoint was trained on other classes than this data set has");
+  load_parameters(*model_, checkpoint, "[resume] checkpoint");
+  const auto state = optimizer_.state();
+  check(state.size() == checkpoint.optimizer.size(),
+        "[resume] the checkpoint has {} optimiser arrays, these settings need {}",
+        checkpoint.optimizer.size(), state.size());
+  for (const auto& [name, tensor] : state) {
+    const auto found = checkpoint.optimizer.find(name);
+    check(found != checkpoint.optimizer.end(), "[resume] the checkpoint lacks {}", name);
+    copy_checked(name, tensor, found->second, "[resume] checkpoint");
+  }
+  check(checkpoint.training_int("total_steps") == total_steps_,
+        "[resume] the checkpoint belongs to a run of {} steps, this one has {}",
+        checkpoint.training_int("total_steps"), total_steps_);
+  optimizer_.set_steps(checkpoint.training_int("step"));
+}
+
+}  // namespace frcnn

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/optimizer.h"
+#include "model/config.h"
+#include "model/faster_rcnn.h"
+#include "weights/checkpoint.h"
+
+namespace frcnn {
+
+/// Values of the losses of one update, averaged over its passes.
+struct StepStats {
+  int64_t step = 0;  ///< number of this update, from 1
+  double total = 0, rpn_class = 0, rpn_box = 0, roi_class = 0, roi_box = 0;
+  double grad_norm = 0;  ///< 0 unless optimizer.clip_norm is set
+  std::vector<std::pair<std::string, double>> learning_rates;  ///< by parameter group
+};
+
+/// Trains a Faster R-CNN by approximate joint training: per update, train.iter_size passes whose
+/// gradients are averaged, then one optimiser step. The state between updates is complete in a
+/// checkpoint: a restored run goes on with the same bits.
+class Trainer {
+ public:
+  /// `total_steps` is the length of the run in updates; the schedule's fractions refer to it.
+  Trainer(const Config& config, const std::vector<std::string>& classes, int64_t total_steps);
+
+  /// One forward and backward pass; adds to the gradients. Throws Error naming loss and step when a
+  /// loss is not finite. With `samples`, see FasterRcnn::losses().
+  void accumulate(const ModelInput& input, const std::vector<GroundTruth>& truth,
+                  std::optional<Samples>* samples = nullptr);
+  /// Ends the update after train.iter_size passes (or fewer): averages, steps the optimiser.
+  StepStats update();
+
+  /// Everything that a restored run needs. `cursor_epoch` and `cursor_position` tell where the
+  /// loader stands (data/loader.h).
+  Checkpoint checkpoint(int64_t cursor_epoch, int64_t cursor_position) const;
+  /// Takes the state of a checkpoint made by the same config and classes. Throws Error naming the
+  /// first parameter that is missing, left over or of another shape.
+  void restore(const Checkpoint& checkpoint);
+
+  FasterRcnn& model() { return *model_; }
+  int64_t steps() const { return optimizer_.steps(); }
+  int64_t total_steps() const { return total_steps_; }
+  /// Effective rates of the coming step by group.
+  std::vector<std::pair<std::string, double>> learning_rates() const {
+    return optimizer_.learning_rates();
+  }
+
+ private:
+  Config config_;
+  std::vector<std::string> classes_;
+  int64_t total_steps_;
+  std::unique_ptr<FasterRcnn> model_;
+  Optimizer optimizer_;
+  int passes_ = 0;
+  StepStats sums_;
+};
+
+/// Copies parameters and buffers of a checkpoint into a model; names and shapes must agree exactly.
+void load_parameters(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file);
+/// Copies only the backbone's parameters ("backbone.weights" of the config).
+void load_backbone(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file);
+/// Updates of a run: train.steps, or train.epochs over `images` pictures.
+int64_t run_length(const TrainConfig& config, int64_t images);
+
+}  // namespace frcnn

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/tensor.h"
+#include "kernels/boxes/box.h"
+
+namespace frcnn {
+
+/// Size of one image inside a batch, in pixels of the network's input, padding not counted.
+struct InputSize {
+  int64_t height = 0, width = 0;
+  double scale_y = 1, scale_x = 1;  ///< input pixels per pixel of the original picture
+};
+
+/// A batch as the network takes it.
+struct ModelInput {
+  Tensor images;  ///< (N, 3, H, W), normalised; zero outside of each image's own size
+  std::vector<InputSize> sizes;  ///< N
+};
+
+/// Labelled objects of one image, in pixels of the network's input.
+struct GroundTruth {
+  std::vector<Box> boxes;
+  std::vector<int> labels;  ///< 0 .. K-1; class lists hold no background
+};
+
+/// One detected object.
+struct ScoredBox {
+  Box box;
+  int label = 0;  ///< 0 .. K-1, index of class_names()
+  float score = 0;
+};
+
+}  // namespace frcnn
