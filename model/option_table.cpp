@@ -1,0 +1,365 @@
+#include "model/option_table.h"
+
+#include <initializer_list>
+
+namespace frcnn {
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::infinity();
+const Range kAny{};
+const Range kFraction{0, 1};
+const Range kPositive{0, kNone, true};
+const Range kNotNegative{0, kNone};
+const Range kCount{1, 2147483647};
+const Range kCountOrZero{0, 2147483647};
+
+using Choices = std::vector<std::string>;
+using Rows = std::vector<OptionRow>;
+
+// The field as a captureless lambda, so that a row names it once.
+#define FIELD(member) +[](Config& c) -> decltype((c.member)) { return c.member; }
+
+template <typename T>
+OptionRow row(std::string key, FieldOf<T> field, Range range, std::string unit, std::string help,
+              std::string source = "") {
+  return {std::move(key),  Field(field),     range, {}, 0, false, std::move(unit),
+          std::move(help), std::move(source)};
+}
+
+template <typename T>
+OptionRow row(std::string key, FieldOf<T> field, Choices choices, std::string help,
+              std::string source = "") {
+  return {std::move(key),  Field(field),     {}, std::move(choices), 0, false, "",
+          std::move(help), std::move(source)};
+}
+
+template <typename T>
+OptionRow row(std::string key, FieldOf<T> field, std::string help, std::string source = "") {
+  return row(std::move(key), field, kAny, "", std::move(help), std::move(source));
+}
+
+OptionRow with_length(OptionRow r, size_t length) {
+  r.length = length;
+  return r;
+}
+
+OptionRow maybe_empty(OptionRow r) {
+  r.may_be_empty = true;
+  return r;
+}
+
+void append(Rows& rows, Rows more) {
+  rows.insert(rows.end(), std::make_move_iterator(more.begin()),
+              std::make_move_iterator(more.end()));
+}
+
+Rows init_rows(const std::string& section, FieldOf<std::string> method, FieldOf<double> scale,
+               const std::string& what, const std::string& source) {
+  return {
+      row(section + ".method", method, Choices{"gauss", "xavier", "he", "uniform"},
+          "initialiser of " + what, source),
+      row(section + ".scale", scale, kPositive, "",
+          "gauss: standard deviation; uniform: half width; xavier and he do not use it", source)};
+}
+// FIELD of both members of an InitConfig.
+#define INIT_FIELDS(member) FIELD(member.method), FIELD(member.scale)
+
+Rows preprocess_rows() {
+  return {
+      row("preprocess.channels", FIELD(model.preprocess.channels), Choices{"bgr", "rgb"},
+          "order of the colour channels the weights expect", "original code (Caffe)"),
+      row("preprocess.scale", FIELD(model.preprocess.scale), kPositive, "",
+          "pixel values 0 to 255 are multiplied by this first"),
+      with_length(row("preprocess.mean", FIELD(model.preprocess.mean), kAny, "",
+                      "subtracted from each channel, in channel order", "original code"),
+                  3),
+      with_length(row("preprocess.stddev", FIELD(model.preprocess.stddev), kPositive, "",
+                      "each channel is divided by this last"),
+                  3),
+      row("preprocess.shorter_side", FIELD(model.preprocess.shorter_side), kCount, "pixels",
+          "the picture's shorter side is scaled to this", "section 3.3"),
+      row("preprocess.longer_side", FIELD(model.preprocess.longer_side), kCount, "pixels",
+          "unless the longer side would pass this", "original code"),
+      row("preprocess.pad_multiple", FIELD(model.preprocess.pad_multiple), Range{1, 1024}, "pixels",
+          "zero rows and columns are added to reach a multiple of this"),
+  };
+}
+
+Rows backbone_rows() {
+  Rows rows = {
+      row("backbone.name", FIELD(model.backbone.name), Choices{"vgg16", "zf", "alexnet", "tiny"},
+          "network that computes the feature map", "section 3.1"),
+      row("backbone.weights", FIELD(model.backbone.weights),
+          "checkpoint whose backbone is loaded before training; \"\" none", "section 3.1.3"),
+      row("backbone.frozen_until", FIELD(model.backbone.frozen_until),
+          "this layer and all before it are not trained; \"\" all are", "original code"),
+      row("backbone.tiny_channels", FIELD(model.backbone.tiny_channels), Range{1, 65536}, "",
+          "tiny: output channels of each 3x3 convolution"),
+      row("backbone.tiny_strides", FIELD(model.backbone.tiny_strides), Range{1, 4}, "",
+          "tiny: stride of each 3x3 convolution"),
+      row("backbone.batch_norm", FIELD(model.backbone.batch_norm),
+          "tiny: batch norm after each convolution"),
+      row("backbone.batch_norm_mode", FIELD(model.backbone.batch_norm_mode),
+          Choices{"train", "frozen"}, "train: statistics of the batch; frozen: the stored ones"),
+  };
+  append(rows, init_rows("backbone.init", INIT_FIELDS(model.backbone.init),
+                         "a backbone without weights", ""));
+  return rows;
+}
+
+Rows anchor_rows() {
+  return {
+      row("anchors.sizes", FIELD(model.anchors.sizes), kPositive, "pixels",
+          "square roots of the anchors' areas, in pixels of the scaled picture", "section 3.3"),
+      row("anchors.ratios", FIELD(model.anchors.ratios), kPositive, "", "height over width",
+          "section 3.3"),
+      row("anchors.rounding", FIELD(model.anchors.rounding),
+          Choices{"paper", "torchvision", "none"},
+          "paper: rounded as the original code does; torchvision: half extents rounded; none: "
+          "exact",
+          "original code"),
+      row("anchors.centre", FIELD(model.anchors.centre), Choices{"cell", "corner"},
+          "cell: (i + 0.5) * stride; corner: i * stride, as torchvision", "original code"),
+      row("anchors.stride_rule", FIELD(model.anchors.stride_rule), Choices{"nominal", "map"},
+          "nominal: the backbone's stride; map: picture size divided by map size"),
+  };
+}
+
+Rows proposal_rows(const std::string& section, FieldOf<int> pre, FieldOf<int> post,
+                   FieldOf<double> iou, FieldOf<double> min_size, const std::string& when) {
+  return {
+      row(section + ".pre_nms", pre, kCount, "boxes",
+          "best scored boxes of a picture that enter NMS " + when, "original code"),
+      row(section + ".post_nms", post, kCount, "boxes", "proposals of a picture kept " + when,
+          "section 3.3, original code"),
+      row(section + ".nms_iou", iou, kFraction, "IoU",
+          "a box is dropped when it overlaps a better one by more", "section 3.3"),
+      row(section + ".min_size", min_size, kNotNegative, "pixels",
+          "boxes with a shorter side, in pixels of the original picture, are dropped",
+          "original code"),
+  };
+}
+#define PROPOSAL_FIELDS(member) \
+  FIELD(member.pre_nms), FIELD(member.post_nms), FIELD(member.nms_iou), FIELD(member.min_size)
+
+Rows rpn_rows() {
+  Rows rows = {
+      row("rpn.window", FIELD(model.rpn.window), Range{1, 15}, "cells",
+          "n, side of the sliding window (odd)", "section 3.1"),
+      row("rpn.channels", FIELD(model.rpn.channels), Range{0, 65536}, "",
+          "output channels of the window convolution; 0: as many as the feature map has",
+          "section 3.1"),
+      row("rpn.objectness", FIELD(model.rpn.objectness), Choices{"softmax", "sigmoid"},
+          "softmax: two scores per anchor; sigmoid: one", "section 3.1"),
+      row("rpn.positive_iou", FIELD(model.rpn.positive_iou), kFraction, "IoU",
+          "anchors that overlap an object by more are positive", "section 3.1.2"),
+      row("rpn.negative_iou", FIELD(model.rpn.negative_iou), kFraction, "IoU",
+          "anchors that overlap every object by less are negative", "section 3.1.2"),
+      row("rpn.match_best", FIELD(model.rpn.match_best),
+          "the best anchors of every object are positive, ties included", "section 3.1.2"),
+      row("rpn.only_inside", FIELD(model.rpn.only_inside),
+          "anchors that cross the picture's border are ignored in training", "section 3.3"),
+      row("rpn.batch", FIELD(model.rpn.batch), kCount, "anchors", "sampled anchors per picture",
+          "section 3.1.3"),
+      row("rpn.positive_fraction", FIELD(model.rpn.positive_fraction), kFraction, "",
+          "largest share of positives among them", "section 3.1.3"),
+      row("rpn.box_loss", FIELD(model.rpn.box_loss), Choices{"smooth_l1", "l1", "mse"},
+          "loss of the box deltas of positive anchors", "section 3.1.2"),
+      row("rpn.sigma", FIELD(model.rpn.sigma), kPositive, "",
+          "smooth-L1 turns linear at 1 / sigma^2", "original code"),
+      row("rpn.normaliser", FIELD(model.rpn.normaliser), Choices{"batch", "paper"},
+          "batch: both losses divided by the sampled anchors; paper: N_cls = batch, N_reg = "
+          "positions of the map",
+          "section 3.1.2, original code"),
+      row("rpn.lambda", FIELD(model.rpn.lambda), kNotNegative, "",
+          "weight of the box loss (10 with normaliser \"paper\")", "section 3.1.2"),
+  };
+  append(rows,
+         init_rows("rpn.init", INIT_FIELDS(model.rpn.init), "the RPN's layers", "section 3.1.3"));
+  append(rows, proposal_rows("rpn.train", PROPOSAL_FIELDS(model.rpn.train), "in training"));
+  append(rows, proposal_rows("rpn.test", PROPOSAL_FIELDS(model.rpn.test), "in detection"));
+  return rows;
+}
+
+Rows roi_rows() {
+  Rows rows = {
+      row("roi.layer", FIELD(model.roi.layer), Choices{"roi_pool", "roi_align", "roi_align_legacy"},
+          "roi_pool: max over rounded bins; roi_align: bilinear samples, half-pixel coordinates; "
+          "roi_align_legacy: without the half pixel",
+          "Fast R-CNN"),
+      row("roi.pooled_height", FIELD(model.roi.pooled_height), Range{1, 64}, "cells",
+          "rows of the pooled map (7 for VGG16, 6 for ZF)", "Fast R-CNN"),
+      row("roi.pooled_width", FIELD(model.roi.pooled_width), Range{1, 64}, "cells",
+          "columns of the pooled map", "Fast R-CNN"),
+      row("roi.sampling_ratio", FIELD(model.roi.sampling_ratio), Range{0, 16}, "samples",
+          "RoIAlign samples per bin side; 0: the bin's size rounded up"),
+      row("roi.hidden", FIELD(model.roi.hidden), Range{1, 1048576}, "",
+          "outputs of each hidden dense layer", "VGG16, ZF"),
+      row("roi.dropout", FIELD(model.roi.dropout), Range{0, 0.99}, "",
+          "share of outputs zeroed after each hidden layer in training", "original code"),
+      row("roi.class_agnostic", FIELD(model.roi.class_agnostic),
+          "four box outputs for all classes together instead of four per class"),
+      row("roi.batch", FIELD(model.roi.batch), kCount, "RoIs", "sampled RoIs per picture",
+          "original code"),
+      row("roi.foreground_fraction", FIELD(model.roi.foreground_fraction), kFraction, "",
+          "largest share of foreground among them", "Fast R-CNN"),
+      row("roi.foreground_iou", FIELD(model.roi.foreground_iou), kFraction, "IoU",
+          "RoIs that overlap an object by at least this are foreground", "Fast R-CNN"),
+      row("roi.background_high", FIELD(model.roi.background_high), kFraction, "IoU",
+          "RoIs whose best overlap is below this ...", "Fast R-CNN"),
+      row("roi.background_low", FIELD(model.roi.background_low), kFraction, "IoU",
+          "... and at least this are background (0.1 in Fast R-CNN)", "original code"),
+      row("roi.append_ground_truth", FIELD(model.roi.append_ground_truth),
+          "the objects' own boxes join the RoIs in training", "original code"),
+      with_length(row("roi.box_std", FIELD(model.roi.box_std), kPositive, "",
+                      "box targets are divided by these (dx, dy, dw, dh)", "original code"),
+                  4),
+      with_length(row("roi.box_mean", FIELD(model.roi.box_mean), kAny, "",
+                      "subtracted from the box targets first", "original code"),
+                  4),
+      row("roi.box_loss", FIELD(model.roi.box_loss), Choices{"smooth_l1", "l1", "mse"},
+          "loss of the box deltas of foreground RoIs", "Fast R-CNN"),
+      row("roi.sigma", FIELD(model.roi.sigma), kPositive, "",
+          "smooth-L1 turns linear at 1 / sigma^2", "original code"),
+      row("roi.lambda", FIELD(model.roi.lambda), kNotNegative, "", "weight of the box loss",
+          "Fast R-CNN"),
+  };
+  append(rows, init_rows("roi.init", INIT_FIELDS(model.roi.init),
+                         "class scores and new hidden layers", "Fast R-CNN"));
+  append(rows, init_rows("roi.box_init", INIT_FIELDS(model.roi.box_init), "the box regressor",
+                         "Fast R-CNN"));
+  return rows;
+}
+
+Rows test_rows() {
+  return {
+      row("test.score", FIELD(model.test.score), kFraction, "",
+          "detections with a lower score are dropped", "original code"),
+      row("test.nms_iou", FIELD(model.test.nms_iou), kFraction, "IoU",
+          "of one class, a detection that overlaps a better one by more is dropped",
+          "original code"),
+      row("test.max_detections", FIELD(model.test.max_detections), kCount, "boxes",
+          "detections kept per picture", "original code"),
+      row("test.min_size", FIELD(model.test.min_size), kNotNegative, "pixels",
+          "detections with a shorter side, in pixels of the original picture, are dropped"),
+  };
+}
+
+template <typename Method, typename Number, typename List>
+Rows override_rows(const std::string& section, const std::string& part, Method method, Number lr,
+                   Number momentum, Number decay, List steps) {
+  return {
+      row(section + ".method", method, Choices{"sgd", "adam"}, "of the " + part + " alone"),
+      row(section + ".lr", lr, kNotNegative, "", "of the " + part + " alone"),
+      row(section + ".momentum", momentum, Range{0, 0.9999999}, "", "of the " + part + " alone"),
+      row(section + ".weight_decay", decay, kNotNegative, "", "of the " + part + " alone"),
+      maybe_empty(row(section + ".lr_steps", steps, Range{0, 1, true}, "share of the run",
+                      "of the " + part + " alone")),
+  };
+}
+#define OVERRIDE_FIELDS(member)                                                               \
+  FIELD(member.method), FIELD(member.lr), FIELD(member.momentum), FIELD(member.weight_decay), \
+      FIELD(member.lr_steps)
+
+Rows optimizer_rows() {
+  Rows rows = {
+      row("optimizer.method", FIELD(optimizer.method), Choices{"sgd", "adam"},
+          "sgd: stochastic gradient descent with momentum", "section 3.1.3"),
+      row("optimizer.lr", FIELD(optimizer.lr), kNotNegative, "",
+          "learning rate of a step, for the whole batch", "section 3.1.3"),
+      row("optimizer.momentum", FIELD(optimizer.momentum), Range{0, 0.9999999}, "",
+          "share of the last update kept; adam: beta1", "section 3.1.3"),
+      row("optimizer.weight_decay", FIELD(optimizer.weight_decay), kNotNegative, "",
+          "times the weight is added to its gradient", "section 3.1.3"),
+      row("optimizer.beta2", FIELD(optimizer.beta2), Range{0, 0.9999999}, "",
+          "adam: decay of the squared gradients' mean"),
+      row("optimizer.epsilon", FIELD(optimizer.epsilon), kPositive, "",
+          "adam: added to the divisor"),
+      row("optimizer.bias_lr_factor", FIELD(optimizer.bias_lr_factor), kNotNegative, "",
+          "learning rate of biases relative to weights", "original code"),
+      row("optimizer.bias_decay_factor", FIELD(optimizer.bias_decay_factor), kNotNegative, "",
+          "weight decay of biases relative to weights", "original code"),
+      row("optimizer.schedule", FIELD(optimizer.schedule), Choices{"step"},
+          "step: lr is multiplied by gamma at every entry of lr_steps", "section 3.1.3"),
+      maybe_empty(row("optimizer.lr_steps", FIELD(optimizer.lr_steps), Range{0, 1, true},
+                      "share of the run", "where the learning rate is multiplied by gamma",
+                      "section 3.1.3 (60k of 80k)")),
+      row("optimizer.gamma", FIELD(optimizer.gamma), kPositive, "", "factor at each of lr_steps",
+          "section 3.1.3"),
+      row("optimizer.warmup_steps", FIELD(optimizer.warmup_steps), kCountOrZero, "steps",
+          "the learning rate grows linearly over these"),
+      row("optimizer.warmup_factor", FIELD(optimizer.warmup_factor), kFraction, "",
+          "share of the learning rate that the warm-up begins with"),
+      row("optimizer.clip_norm", FIELD(optimizer.clip_norm), kNotNegative, "",
+          "largest L2 norm of all gradients together; 0: no limit"),
+  };
+  append(rows,
+         override_rows("optimizer.backbone", "backbone", OVERRIDE_FIELDS(optimizer.backbone)));
+  append(rows, override_rows("optimizer.rpn", "RPN", OVERRIDE_FIELDS(optimizer.rpn)));
+  append(rows, override_rows("optimizer.detector", "detection head",
+                             OVERRIDE_FIELDS(optimizer.detector)));
+  return rows;
+}
+
+Rows train_rows() {
+  return {
+      row("train.steps", FIELD(train.steps), Range{0, 1e12}, "steps",
+          "updates of the weights; not used when train.epochs is above 0", "section 3.1.3"),
+      row("train.epochs", FIELD(train.epochs), kNotNegative, "epochs",
+          "passes over the training pictures; 0: train.steps counts"),
+      row("train.batch", FIELD(train.batch), Range{1, 4096}, "pictures",
+          "pictures per forward pass", "section 3.1.3"),
+      row("train.iter_size", FIELD(train.iter_size), Range{1, 4096}, "passes",
+          "forward passes whose gradients are averaged for one step", "original code"),
+      row("train.seed", FIELD(train.seed), Range{0, 9.2e18}, "",
+          "every random number of the run depends on this alone"),
+      row("train.log_every", FIELD(train.log_every), kCount, "steps",
+          "a line is printed and logged"),
+      row("train.checkpoint_every", FIELD(train.checkpoint_every), kCount, "steps",
+          "a checkpoint is written"),
+      row("train.keep_checkpoints", FIELD(train.keep_checkpoints), Range{1, 1000}, "files",
+          "older checkpoints are removed"),
+      row("train.validate_every", FIELD(train.validate_every), kNotNegative, "epochs",
+          "mAP on the validation split is measured; 0: at the end only"),
+  };
+}
+
+Rows data_rows() {
+  return {
+      row("data.format", FIELD(data.format), Choices{"voc"},
+          "voc: JPEGImages, Annotations, ImageSets/Main", "PASCAL VOC"),
+      row("data.train_split", FIELD(data.train_split),
+          "list of training pictures (ImageSets/Main/<name>.txt); \"a+b\" joins two",
+          "section 4.1"),
+      row("data.val_split", FIELD(data.val_split), "list of validation pictures; \"\" none",
+          "section 4.1"),
+      maybe_empty(row("data.classes", FIELD(data.classes), kAny, "",
+                      "names of the classes in order, background not included; []: all names "
+                      "found, sorted")),
+      row("data.flip", FIELD(data.flip), "a random half of the pictures is mirrored in training",
+          "original code"),
+      row("data.use_difficult", FIELD(data.use_difficult),
+          "objects marked difficult are training targets too", "original code"),
+      row("data.coordinates", FIELD(data.coordinates), Range{-1, 1}, "",
+          "first pixel of the annotations: 0 or 1; -1: found out and stated", "PASCAL VOC"),
+      row("data.workers", FIELD(data.workers), Range{1, 256}, "threads",
+          "threads that read and decode pictures"),
+      row("data.prefetch", FIELD(data.prefetch), Range{1, 1024}, "batches",
+          "batches decoded ahead of the training"),
+  };
+}
+
+}  // namespace
+
+const std::vector<OptionRow>& option_rows() {
+  static const Rows rows = [] {
+    Rows all = preprocess_rows();
+    for (const auto& make : {backbone_rows, anchor_rows, rpn_rows, roi_rows, test_rows,
+                             optimizer_rows, train_rows, data_rows})
+      append(all, make());
+    return all;
+  }();
+  return rows;
+}
+
+}  // namespace frcnn
