@@ -19,7 +19,8 @@ struct PreprocessConfig {
   std::vector<double> stddev = {1, 1, 1};                     // divided by stddev
   int shorter_side = 600;                                     // target of the shorter side, pixels
   int longer_side = 1000;                                     // upper limit of the longer side
-  int pad_multiple = 1;  // zero rows and columns are added to reach a multiple of this
+  std::string rounding = "nearest";  // of the resized size: "nearest" | "floor" (torchvision)
+  int pad_multiple = 1;              // zero rows and columns are added to reach a multiple of this
 };
 
 struct InitConfig {

@@ -62,6 +62,8 @@ class FasterRcnn {
   const BackboneSpec& backbone_spec() const { return backbone_.spec(); }
   int64_t classes() const { return classes_; }
   int64_t anchors_per_cell() const;
+  /// Changes score threshold, NMS limit and number of detections.
+  void set_test(const TestConfig& test) { config_.test = test; }
 
  private:
   struct Stride {

@@ -1,0 +1,61 @@
+#include "model/detector.h"
+
+#include "model/faster_rcnn.h"
+#include "model/input.h"
+#include "model/options.h"
+#include "model/trainer.h"
+
+namespace frcnn {
+
+struct Detector::Impl {
+  Config config;
+  std::vector<std::string> classes;
+  std::unique_ptr<FasterRcnn> model;
+};
+
+Detector::Detector(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Detector::~Detector() = default;
+Detector::Detector(Detector&&) noexcept = default;
+Detector& Detector::operator=(Detector&&) noexcept = default;
+
+Detector Detector::load(const std::filesystem::path& file) {
+  const Checkpoint checkpoint = load_checkpoint(file);
+  auto impl = std::make_unique<Impl>();
+  impl->config = parse_config(checkpoint.config, file.string() + " (config)");
+  impl->classes = checkpoint.classes;
+  impl->model =
+      std::make_unique<FasterRcnn>(impl->config.model, static_cast<int64_t>(impl->classes.size()));
+  load_parameters(*impl->model, checkpoint, file.string());
+  return Detector(std::move(impl));
+}
+
+const std::vector<std::string>& Detector::class_names() const {
+  return impl_->classes;
+}
+const Config& Detector::config() const {
+  return impl_->config;
+}
+const FasterRcnn& Detector::model() const {
+  return *impl_->model;
+}
+void Detector::set_score_threshold(double score) {
+  impl_->config.model.test.score = score;
+  impl_->model->set_test(impl_->config.model.test);
+}
+
+std::vector<ScoredBox> Detector::detect(const uint8_t* rgb, int width, int height) const {
+  check(rgb && width > 0 && height > 0, "[detect] expected a picture, got {} x {} pixels", width,
+        height);
+  const ModelInput input = make_input(rgb, width, height, impl_->config.model.preprocess);
+  std::vector<ScoredBox> found = impl_->model->detect(input)[0];
+  const InputSize& size = input.sizes[0];
+  for (ScoredBox& d : found) {
+    d.box.x1 = static_cast<float>(d.box.x1 / size.scale_x);
+    d.box.x2 = static_cast<float>(d.box.x2 / size.scale_x);
+    d.box.y1 = static_cast<float>(d.box.y1 / size.scale_y);
+    d.box.y2 = static_cast<float>(d.box.y2 / size.scale_y);
+  }
+  return found;
+}
+
+}  // namespace frcnn
