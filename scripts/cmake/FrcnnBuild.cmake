@@ -20,6 +20,10 @@ include(FrcnnCuda)
 add_library(frcnn_options INTERFACE)
 target_compile_options(frcnn_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Wshadow;-Wnon-virtual-dtor>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # False alarms on std::string's operator+ in GCC 12 (its bug 105651).
+  target_compile_options(frcnn_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
+endif()
 if(FRCNN_WERROR)
   target_compile_options(frcnn_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
 endif()
