@@ -11,6 +11,8 @@ namespace frcnn {
 
 /// Whole file as bytes or text. Throws Error naming the file and the system's reason.
 std::vector<uint8_t> read_bytes(const std::filesystem::path& path);
+/// The first `limit` bytes, fewer if the file is shorter.
+std::vector<uint8_t> read_bytes(const std::filesystem::path& path, size_t limit);
 std::string read_text(const std::filesystem::path& path);
 
 /// Writes to a temporary name in the same folder, then renames: a reader never sees half a file.

@@ -1,0 +1,140 @@
+#include "data/voc_annotation.h"
+
+#include <fmt/core.h>
+
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <pugixml.hpp>
+#include <string_view>
+
+#include "data/files.h"
+#include "kernels/launch/check.h"
+
+namespace frcnn {
+namespace {
+
+constexpr std::array kCorners = {"xmin", "ymin", "xmax", "ymax"};
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const size_t first = text.find_first_not_of(kSpace);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
+}
+
+std::optional<double> number(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) return {};
+  return value;
+}
+
+/// Knows the text, so that nodes have line numbers, and gathers the errors of one file.
+class Parser {
+ public:
+  Parser(VocAnnotation& annotation, std::string_view text) : out_(annotation), text_(text) {}
+
+  void run() {
+    pugi::xml_document document;
+    const pugi::xml_parse_result result = document.load_buffer(text_.data(), text_.size());
+    if (!result) {
+      error(line_of(text_, static_cast<size_t>(std::max<ptrdiff_t>(result.offset, 0))),
+            fmt::format("malformed XML: {}", result.description()));
+      return;
+    }
+    const pugi::xml_node root = document.child("annotation");
+    if (!root) {
+      const pugi::xml_node found = document.first_child();
+      error(
+          found ? line(found) : 1,
+          fmt::format("expected <annotation> as the outermost element, found <{}>", found.name()));
+      return;
+    }
+    out_.filename = trimmed(root.child_value("filename"));
+    read_size(root.child("size"));
+    for (const pugi::xml_node node : root.children("object")) read_object(node);
+  }
+
+ private:
+  int line(const pugi::xml_node& node) const {
+    return line_of(text_, static_cast<size_t>(std::max<ptrdiff_t>(node.offset_debug(), 0)));
+  }
+
+  void error(int at, const std::string& message) {
+    out_.errors.push_back(fmt::format("{}:{}: {}", out_.file.string(), at, message));
+  }
+
+  void read_size(const pugi::xml_node& size) {
+    if (!size) return;
+    out_.size_line = line(size);
+    out_.width = pixels(size.child_value("width"));
+    out_.height = pixels(size.child_value("height"));
+  }
+
+  /// Unreadable sizes count as missing: the picture itself knows better.
+  static double pixels(const char* text) {
+    const double value = number(trimmed(text)).value_or(0);
+    return value >= 1 && value <= 1e6 ? value : 0;
+  }
+
+  void read_object(const pugi::xml_node& node) {
+    VocObject object;
+    object.line = line(node);
+    object.name = trimmed(node.child_value("name"));
+    const size_t errors_before = out_.errors.size();
+    if (object.name.empty()) error(object.line, "expected <name> in <object>, found none");
+    object.difficult = flag(node, "difficult");
+    object.truncated = flag(node, "truncated");
+    read_corners(node, object);
+    if (out_.errors.size() == errors_before) out_.objects.push_back(std::move(object));
+  }
+
+  static bool flag(const pugi::xml_node& node, const char* tag) {
+    const std::string_view text = trimmed(node.child_value(tag));
+    return text == "1" || text == "true" || text == "True";
+  }
+
+  void read_corners(const pugi::xml_node& node, VocObject& object) {
+    const pugi::xml_node box = node.child("bndbox");
+    if (!box) {
+      error(object.line,
+            fmt::format("expected <bndbox> in <object> '{}', found none", object.name));
+      return;
+    }
+    for (size_t i = 0; i < kCorners.size(); ++i) {
+      const pugi::xml_node corner = box.child(kCorners[i]);
+      if (!corner) {
+        error(line(box), fmt::format("expected <{}> in <bndbox>, found none", kCorners[i]));
+        return;
+      }
+      const std::string_view text = trimmed(corner.child_value());
+      const std::optional<double> value = number(text);
+      if (!value) {
+        error(line(corner),
+              fmt::format("expected a number in <{}>, found '{}'", kCorners[i], text));
+        return;
+      }
+      object.corners[i] = *value;
+    }
+  }
+
+  VocAnnotation& out_;
+  std::string_view text_;
+};
+
+}  // namespace
+
+VocAnnotation read_voc_annotation(const std::filesystem::path& file) {
+  VocAnnotation annotation;
+  annotation.file = file;
+  try {
+    const std::string text = read_text(file);
+    Parser(annotation, text).run();
+  } catch (const Error& e) {
+    annotation.errors.push_back(e.what());
+  }
+  return annotation;
+}
+
+}  // namespace frcnn

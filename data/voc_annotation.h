@@ -1,0 +1,31 @@
+#pragma once
+
+#include <array>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace frcnn {
+
+/// An <object> as written, numbers not interpreted.
+struct VocObject {
+  std::string name;
+  std::array<double, 4> corners = {};  // xmin, ymin, xmax, ymax
+  bool difficult = false, truncated = false;
+  int line = 0;  // of <object>
+};
+
+/// One annotation file as written.
+struct VocAnnotation {
+  std::filesystem::path file;
+  std::string filename;          // tag <filename>, may be empty
+  double width = 0, height = 0;  // tag <size>, 0: missing
+  int size_line = 0;
+  std::vector<VocObject> objects;   // the readable ones
+  std::vector<std::string> errors;  // "file:line: sentence"; with any, the file is unusable
+};
+
+/// Reads one annotation file. Defects are collected in `errors`, nothing is thrown for them.
+VocAnnotation read_voc_annotation(const std::filesystem::path& file);
+
+}  // namespace frcnn
