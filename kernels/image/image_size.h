@@ -7,7 +7,7 @@ namespace frcnn::kernels {
 /// How the size of a resized image becomes whole.
 enum class SizeRounding : uint8_t {
   nearest,  ///< round(size * scale), halves to even, as py-faster-rcnn (OpenCV) does
-  floor,    ///< floor(size * scale) with the scale in float32, as torchvision does
+  floor,  ///< floor(size * scale), as torchvision does (whose older releases took scale in float32)
 };
 
 struct ImageSize {

@@ -43,15 +43,19 @@ enum RandomStream : uint32_t {
 };
 inline constexpr uint32_t kStreamStride = 16;
 
-/// 32 random bits: number `index` of the sequence `key`.
-constexpr uint32_t random_bits(const RandomKey& key, uint64_t index) {
-  // Counter: index / 4 (40 bits are plenty, step takes 64 with stream); key: the user's seed.
-  const uint64_t group = index / 4;
+/// Numbers 4 * group .. 4 * group + 3 of the sequence `key`, 32 random bits each.
+constexpr std::array<uint32_t, 4> random_bits4(const RandomKey& key, uint64_t group) {
+  // Counter: the group (40 bits are plenty, step takes 64 with stream); key: the user's seed.
   const std::array<uint32_t, 4> counter = {
       static_cast<uint32_t>(group), key.stream ^ (static_cast<uint32_t>(group >> 32) << 24),
       static_cast<uint32_t>(key.step), static_cast<uint32_t>(key.step >> 32)};
-  return philox4x32(counter, {static_cast<uint32_t>(key.seed),
-                              static_cast<uint32_t>(key.seed >> 32)})[index % 4];
+  return philox4x32(counter,
+                    {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32)});
+}
+
+/// 32 random bits: number `index` of the sequence `key`.
+constexpr uint32_t random_bits(const RandomKey& key, uint64_t index) {
+  return random_bits4(key, index / 4)[index % 4];
 }
 
 /// Uniform in [0, 1) with 24 random bits: exact in float.
@@ -64,11 +68,16 @@ constexpr uint32_t random_below(const RandomKey& key, uint64_t index, uint32_t b
   return static_cast<uint32_t>((uint64_t{random_bits(key, index)} * bound) >> 32);
 }
 
-/// Standard normal by Box-Muller from numbers 2 * index and 2 * index + 1 of the sequence.
-inline float random_normal(const RandomKey& key, uint64_t index) {
-  const double u1 = (random_bits(key, 2 * index) + 1.0) * 0x1.0p-32;  // (0, 1]: log is finite
-  const double u2 = random_bits(key, 2 * index + 1) * 0x1.0p-32;
+/// Standard normal by Box-Muller from two numbers of 32 random bits.
+inline float box_muller(uint32_t bits1, uint32_t bits2) {
+  const double u1 = (bits1 + 1.0) * 0x1.0p-32;  // (0, 1]: log is finite
+  const double u2 = bits2 * 0x1.0p-32;
   return static_cast<float>(std::sqrt(-2.0 * std::log(u1)) * std::cos(6.283185307179586 * u2));
+}
+
+/// Standard normal from numbers 2 * index and 2 * index + 1 of the sequence.
+inline float random_normal(const RandomKey& key, uint64_t index) {
+  return box_muller(random_bits(key, 2 * index), random_bits(key, 2 * index + 1));
 }
 
 }  // namespace frcnn::kernels
