@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace frcnn::kernels {
+
+/// How the sides of base anchors become numbers.
+enum class AnchorRounding : uint8_t {
+  paper,  ///< as the original code: ws = round(sqrt(base^2 / r)), hs = round(ws r), then scaled
+  torchvision,  ///< w = s / sqrt(r), h = s sqrt(r), corners -w/2 .. w/2 rounded, halves to even
+  none,         ///< w = s / sqrt(r), h = s sqrt(r), exact: the area is s^2
+};
+
+/// Where the anchors of a cell are centred.
+enum class AnchorCentre : uint8_t {
+  cell,    ///< the middle of the cell: (i + 0.5) * stride; 8 + 16 i at stride 16
+  corner,  ///< its first corner: i * stride (torchvision)
+};
+
+struct AnchorParams {
+  std::vector<double> sizes = {128, 256, 512};  ///< square roots of the areas, pixels
+  std::vector<double> ratios = {0.5, 1, 2};     ///< height / width
+  AnchorRounding rounding = AnchorRounding::paper;
+  AnchorCentre centre = AnchorCentre::cell;
+  double base = 16;  ///< side of the box whose rounded shapes are scaled (rounding `paper`)
+  int64_t per_cell() const { return static_cast<int64_t>(sizes.size() * ratios.size()); }
+};
+
+/// Anchors around the origin, (A, 4) as x1, y1, x2, y2: for each ratio, every size. Source: Ren et
+/// al., section 3.1.1; the order is that of the original code and of torchvision.
+///
+/// The original code prints its anchors for the first cell as inclusive 1-based pixels, from
+/// (-83 -39 100 56) to (-167 -343 184 360). Continuous boxes (x1 - 1, y1 - 1, x2, y2) of the same
+/// pixels are these base anchors moved to the centre (8, 8) of that cell. Throws Error on sizes,
+/// ratios <= 0.
+std::vector<double> base_anchors(const AnchorParams& params);
+
+namespace cpu {
+
+/// All anchors of a map in the order (H, W, A): anchor a of cell (i, j) is row (i W + j) A + a, the
+/// order of a convolution's outputs. Strides may be fractions and differ between the axes.
+template <typename T>
+void grid_anchors(const AnchorParams& params, int64_t map_h, int64_t map_w, double stride_y,
+                  double stride_x,
+                  T* anchors);  // (map_h * map_w * A, 4)
+
+/// inside[i] = 1 when box i lies within [0, width] x [0, height], else 0. The original code's test
+/// on inclusive pixels (x2 < width) is this one on continuous boxes. With it and `paper` rounding,
+/// 600x1000 pixels hold 20,646 anchors on a 37x62 map.
+template <typename T>
+void boxes_inside(int64_t count, double height, double width,
+                  const T* boxes,    // (count, 4)
+                  uint8_t* inside);  // (count)
+
+}  // namespace cpu
+}  // namespace frcnn::kernels

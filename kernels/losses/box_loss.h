@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+
+namespace frcnn::kernels {
+
+/// Penalty of a difference d:
+///   smooth_l1  0.5 sigma^2 d^2 where |d| < 1 / sigma^2, else |d| - 0.5 / sigma^2
+///              (Girshick, Fast R-CNN, equation 3, with sigma as the original code has it;
+///              torch's beta is 1 / sigma^2, its loss is the same)
+///   l1         |d|
+///   mse        d^2
+enum class BoxPenalty : uint8_t { smooth_l1, l1, mse };
+
+struct BoxLossParams {
+  BoxPenalty penalty = BoxPenalty::smooth_l1;
+  double sigma = 1;
+  int64_t groups = 1;  ///< columns of a prediction row: 4 * groups
+};
+
+namespace cpu {
+
+/// Sum over rows with label > 0 and four coordinates of penalty(prediction - target). With groups >
+/// 1, row r's prediction are columns 4 labels[r] .. 4 labels[r] + 3 (class-wise regression), else
+/// columns 0 .. 3. Double sums in a fixed order.
+template <typename T>
+double box_loss_forward(const BoxLossParams& params, int64_t rows,
+                        const T* predictions,    // (rows, 4 groups)
+                        const T* targets,        // (rows, 4)
+                        const int32_t* labels);  // (rows)
+
+/// Writes all of dpredictions: scale * penalty'(prediction - target) where a row and column counts,
+/// else 0. At the kink of l1 the derivative is 0.
+template <typename T>
+void box_loss_backward(const BoxLossParams& params, int64_t rows, double scale,
+                       const T* predictions,   // (rows, 4 groups)
+                       const T* targets,       // (rows, 4)
+                       const int32_t* labels,  // (rows)
+                       T* dpredictions);       // (rows, 4 groups)
+
+}  // namespace cpu
+}  // namespace frcnn::kernels

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+
+namespace frcnn::kernels::cpu {
+
+// Classification losses over rows; rows with label -1 are ignored: loss and gradient 0. Sums are
+// taken in double in a fixed order: the same bits with any number of threads.
+
+/// p[r, c] = exp(x[r, c] - m_r) / sum_j exp(x[r, j] - m_r), m_r the row's maximum. p may be x.
+template <typename T>
+void softmax(int64_t rows, int64_t classes,
+             const T* logits,  // (rows, classes)
+             T* p);            // (rows, classes)
+
+/// Sum over rows with label >= 0 of -log softmax(logits)[label] = log(sum_j exp(x_j - m)) -
+/// (x_label - m).
+template <typename T>
+double softmax_cross_entropy_forward(int64_t rows, int64_t classes,
+                                     const T* logits,        // (rows, classes)
+                                     const int32_t* labels,  // (rows), -1 ignored
+                                     T* probabilities);      // (rows, classes), or nullptr
+
+/// dlogits = scale * (p - onehot(label)), 0 for ignored rows.
+template <typename T>
+void softmax_cross_entropy_backward(int64_t rows, int64_t classes, double scale,
+                                    const T* probabilities,  // (rows, classes) from forward
+                                    const int32_t* labels,   // (rows)
+                                    T* dlogits);  // (rows, classes), may be probabilities
+
+/// y = 1 / (1 + exp(-x)). y may be x.
+template <typename T>
+void sigmoid(int64_t count, const T* x, T* y);
+
+/// Sum over elements with label >= 0 of max(x, 0) - x label + log(1 + exp(-|x|)), the cross-entropy
+/// of sigmoid(x), label 0 or 1.
+template <typename T>
+double sigmoid_cross_entropy_forward(int64_t count,
+                                     const T* logits,         // (count)
+                                     const int32_t* labels);  // (count), -1 ignored
+
+/// dlogits = scale * (sigmoid(x) - label), 0 where ignored.
+template <typename T>
+void sigmoid_cross_entropy_backward(int64_t count, double scale,
+                                    const T* logits,        // (count)
+                                    const int32_t* labels,  // (count)
+                                    T* dlogits);            // (count)
+
+}  // namespace frcnn::kernels::cpu
