@@ -9,6 +9,8 @@ foreach(library IN LISTS frcnn_libraries)
   set_target_properties(${library} PROPERTIES EXPORT_NAME ${folder})
   file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS
        ${PROJECT_SOURCE_DIR}/${folder}/*.h ${PROJECT_SOURCE_DIR}/${folder}/*.cuh)
+  # Headers that wrap a library which programs using frcnn need not have.
+  list(FILTER headers EXCLUDE REGEX "(onednn|hdf5_handle|checkpoint_format)\\.h$")
   foreach(header IN LISTS headers)
     get_filename_component(directory ${header} DIRECTORY)
     install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/frcnn/${directory})

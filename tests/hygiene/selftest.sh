@@ -53,6 +53,8 @@ plant includes.sh model/graph.h '#include <cuda_runtime.h>'
 plant includes.sh engine/tensor.cpp '#  include <cublas_v2.h>'
 plant includes.sh data/voc.h '#include <nlohmann/json.hpp>'
 
+plant includes.sh engine/tensor.h '#include "kernels/launch/onednn.h"'
+
 plant sources.sh engine/tensor.cpp '  std::cout << 1;'
 plant sources.sh data/voc.h '  fmt::print("x");'
 plant sources.sh kernels/boxes/nms.h '  printf("x");'
