@@ -12,9 +12,10 @@ struct SynthOptions {
   int width = 224, height = 192;
   int classes = 3;  ///< 1..6: circle, square, triangle, star, ring, cross
   int min_objects = 1, max_objects = 5;
-  int min_size = 24, max_size = 96;          ///< side of an object's box, pixels
-  double max_overlap = 0.15;                 ///< largest IoU between two objects of a picture
-  double noise = 8;                          ///< standard deviation of the grain, of 255
+  int min_size = 24, max_size = 96;  ///< side of an object's box, pixels
+  double max_overlap =
+      0.15;          ///< of two objects, share of the smaller one's box that may be covered
+  double noise = 8;  ///< standard deviation of the grain, of 255
   double val_share = 0.1, test_share = 0.2;  ///< the rest is the split "train"
   uint64_t seed = 1;
 };

@@ -1,0 +1,142 @@
+#include "data/detections_io.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "data/files.h"
+#include "kernels/launch/check.h"
+
+namespace frcnn {
+namespace fs = std::filesystem;
+using nlohmann::json;
+namespace {
+
+std::string quoted(const std::string& text) {
+  return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::string without_zeros(const std::string& digits) {
+  const size_t first = digits.find_first_not_of('0');
+  return first == std::string::npos ? "0" : digits.substr(first);
+}
+
+/// Finds pictures and classes by the names a results file may use.
+class Names {
+ public:
+  explicit Names(const Dataset& dataset) : dataset_(dataset) {
+    for (size_t i = 0; i < dataset.images.size(); ++i) {
+      const ImageRecord& image = dataset.images[i];
+      const auto index = static_cast<int64_t>(i);
+      images_.emplace(image.id, index);
+      if (!image.path.empty()) images_.emplace(image.path.filename().string(), index);
+      if (image.id.find_first_not_of("0123456789") == std::string::npos)
+        images_.emplace(without_zeros(image.id), index);
+    }
+    for (size_t i = 0; i < dataset.class_names.size(); ++i)
+      classes_.emplace(dataset.class_names[i], static_cast<int>(i));
+  }
+
+  int64_t image(const json& id, const std::string& place) const {
+    const std::string name = id.is_string() ? id.get<std::string>() : id.dump();
+    const auto found = images_.find(name);
+    check(found != images_.end(), "{}: image_id {} is no picture of {}", place, id.dump(),
+          dataset_.name);
+    return found->second;
+  }
+
+  int label(const json& entry, const std::string& place) const {
+    if (entry.contains("category_name")) {
+      const json& name = entry["category_name"];
+      const auto found = name.is_string() ? classes_.find(name.get<std::string>()) : classes_.end();
+      check(found != classes_.end(), "{}: category_name {} is not one of {}", place, name.dump(),
+            fmt::join(dataset_.class_names, ", "));
+      return found->second;
+    }
+    const json id = entry.value("category_id", json());
+    const auto classes = static_cast<int64_t>(dataset_.class_names.size());
+    check(id.is_number_integer() && id.get<int64_t>() >= 1 && id.get<int64_t>() <= classes,
+          "{}: expected category_id of 1 to {}, found {}", place, classes, id.dump());
+    return static_cast<int>(id.get<int64_t>() - 1);
+  }
+
+ private:
+  const Dataset& dataset_;
+  std::map<std::string, int64_t> images_;
+  std::map<std::string, int> classes_;
+};
+
+Detection read_entry(const json& entry, const Names& names, const std::string& place) {
+  check(entry.is_object(), "{}: expected an object, found {}", place, entry.type_name());
+  check(entry.contains("image_id"), "{}: expected key 'image_id', found none", place);
+  const json score = entry.value("score", json()), box = entry.value("bbox", json());
+  check(score.is_number(), "{}: expected a number as 'score', found {}", place, score.dump());
+  const bool four =
+      box.is_array() && box.size() == 4 &&
+      std::all_of(box.begin(), box.end(), [](const json& v) { return v.is_number(); });
+  check(four, "{}: expected 'bbox' of 4 numbers [x, y, width, height], found {}", place,
+        box.dump());
+  Detection detection;
+  detection.image = names.image(entry["image_id"], place);
+  detection.label = names.label(entry, place);
+  detection.score = score.get<float>();
+  const auto x = box[0].get<double>(), y = box[1].get<double>();
+  const auto w = box[2].get<double>(), h = box[3].get<double>();
+  check(w >= 0 && h >= 0, "{}: expected a width and height of at least 0 in 'bbox', found {}",
+        place, box.dump());
+  detection.box = {static_cast<float>(x), static_cast<float>(y), static_cast<float>(x + w),
+                   static_cast<float>(y + h)};
+  return detection;
+}
+
+}  // namespace
+
+std::string detections_to_json(const Dataset& dataset, const std::vector<Detection>& detections) {
+  std::string text = "[";
+  for (size_t i = 0; i < detections.size(); ++i) {
+    const Detection& d = detections[i];
+    text += fmt::format(
+        "{}\n  {{\"image_id\": {}, \"category_id\": {}, \"category_name\": {}, "
+        "\"bbox\": [{}, {}, {:.9g}, {:.9g}], \"score\": {}}}",
+        i == 0 ? "" : ",", quoted(dataset.images.at(static_cast<size_t>(d.image)).id), d.label + 1,
+        quoted(dataset.class_names.at(static_cast<size_t>(d.label))), d.box.x1, d.box.y1,
+        double{d.box.x2} - d.box.x1, double{d.box.y2} - d.box.y1, d.score);
+  }
+  return text + "\n]\n";
+}
+
+void write_detections_json(const fs::path& path, const Dataset& dataset,
+                           const std::vector<Detection>& detections) {
+  write_file(path, detections_to_json(dataset, detections));
+}
+
+std::vector<Detection> read_detections_json(const fs::path& path, const Dataset& dataset) {
+  const std::string text = read_text(path);
+  json document;
+  try {
+    document = json::parse(text);
+  } catch (const json::parse_error& error) {
+    fail("{}:{}: malformed JSON at byte {}", path.string(),
+         line_of(text, error.byte > 0 ? error.byte - 1 : 0), error.byte);
+  }
+  check(document.is_array(), "{}: expected an array of detections, found {}", path.string(),
+        document.type_name());
+  const Names names(dataset);
+  std::vector<Detection> detections;
+  for (const json& entry : document)
+    detections.push_back(read_entry(
+        entry, names, fmt::format("{}: detection {}", path.string(), detections.size() + 1)));
+  return detections;
+}
+
+std::vector<Detection> read_detections(const fs::path& path, const Dataset& truth) {
+  std::error_code error;
+  check(fs::exists(path, error), "{}: detections do not exist", path.string());
+  return fs::is_directory(path, error) ? read_detections_text(path, truth)
+                                       : read_detections_json(path, truth);
+}
+
+}  // namespace frcnn

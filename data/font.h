@@ -1,0 +1,14 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace frcnn {
+
+inline constexpr int kGlyphWidth = 5, kGlyphHeight = 7;
+
+/// Rows of a character from the top, bit 4 is the leftmost dot. Characters outside printable ASCII
+/// show as a hollow box.
+const std::array<uint8_t, kGlyphHeight>& glyph(char character);
+
+}  // namespace frcnn
