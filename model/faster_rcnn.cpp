@@ -1,9 +1,9 @@
 #include "model/faster_rcnn.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
+#include "engine/dispatch.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/losses.h"
 #include "engine/tape.h"
@@ -23,6 +23,25 @@ void check_input(const ModelInput& input) {
               size.width <= input.images.dim(3),
           "[faster_rcnn] an image of {} x {} does not fit the batch {}", size.height, size.width,
           input.images.shape().string());
+}
+
+kernels::AnchorParams anchor_params(const AnchorConfig& config) {
+  kernels::AnchorParams params;
+  params.sizes = config.sizes;
+  params.ratios = config.ratios;
+  if (config.rounding == "torchvision")
+    params.rounding = kernels::AnchorRounding::torchvision;
+  else if (config.rounding == "none")
+    params.rounding = kernels::AnchorRounding::none;
+  else
+    check(config.rounding == "paper",
+          "anchors.rounding: expected \"paper\", \"torchvision\" or \"none\", got \"{}\"",
+          config.rounding);
+  check(config.centre == "cell" || config.centre == "corner",
+        "anchors.centre: expected \"cell\" or \"corner\", got \"{}\"", config.centre);
+  params.centre =
+      config.centre == "cell" ? kernels::AnchorCentre::cell : kernels::AnchorCentre::corner;
+  return params;
 }
 
 }  // namespace
@@ -56,6 +75,17 @@ FasterRcnn::Stride FasterRcnn::stride(int64_t map_h, int64_t map_w, int64_t inpu
   check(rule == "exact",
         "anchors.stride_rule: expected \"nominal\", \"map\" or \"exact\", got \"{}\"", rule);
   return {y, x};
+}
+
+Tensor FasterRcnn::anchors(int64_t map_h, int64_t map_w, int64_t input_h, int64_t input_w) const {
+  const Stride s = stride(map_h, map_w, input_h, input_w);
+  const kernels::AnchorParams params = anchor_params(config_.anchors);
+  Tensor boxes = Tensor::empty({map_h * map_w * params.per_cell(), 4}, parameters_->dtype());
+  with_float(boxes.dtype(), "anchors", [&](auto t) {
+    using T = decltype(t);
+    kernels::cpu::grid_anchors<T>(params, map_h, map_w, s.y, s.x, boxes.data<T>());
+  });
+  return boxes;
 }
 
 Tensor FasterRcnn::features(const Tensor& images, bool training) const {

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "engine/tensor.h"
+#include "kernels/losses/box_loss.h"
 
 namespace frcnn {
 
@@ -15,8 +16,7 @@ Tensor softmax_cross_entropy(const Tensor& logits, const Tensor& labels, double 
 /// logits (R, 1) or (R), labels (R) i32 in {0, 1}, -1 ignored.
 Tensor sigmoid_cross_entropy(const Tensor& logits, const Tensor& labels, double normaliser);
 
-/// How a box loss penalises a difference.
-enum class BoxLoss { smooth_l1, l1, mse };
+using BoxLoss = kernels::BoxPenalty;
 /// By the name a config uses; Error for others. `key` names the option in the message.
 BoxLoss box_loss_by_name(const std::string& name, const std::string& key);
 
