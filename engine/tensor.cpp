@@ -343,9 +343,9 @@ Tensor Tensor::grad() const {
   return defined() ? impl_->grad : Tensor();
 }
 void Tensor::set_grad(Tensor grad) {
-  check(!grad.defined() || (grad.shape() == shape() && grad.dtype() == dtype()),
-        "[grad] expected {} {}, got {} {}", name_of(dtype()), shape().string(),
-        name_of(grad.dtype()), grad.shape().string());
+  if (grad.defined())
+    check(grad.shape() == shape() && grad.dtype() == dtype(), "[grad] expected {} {}, got {} {}",
+          name_of(dtype()), shape().string(), name_of(grad.dtype()), grad.shape().string());
   impl_->grad = std::move(grad);
 }
 void Tensor::reset_grad() {
