@@ -54,7 +54,7 @@ void boxes_inside(int64_t count, double height, double width, const T* boxes, ui
   for (int64_t i = 0; i < count; ++i) {
     const T* b = boxes + 4 * i;
     inside[i] =
-        b[0] >= 0 && b[1] >= 0 && b[2] <= static_cast<T>(width) && b[3] <= static_cast<T>(height);
+        b[0] >= 0 && b[1] >= 0 && b[2] < static_cast<T>(width) && b[3] < static_cast<T>(height);
   }
 }
 
