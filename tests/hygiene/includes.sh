@@ -41,7 +41,7 @@ while IFS=: read -r file line text; do
     if [[ "$target" =~ ^${cuda} && ! "$file" =~ ${cuda_rooms} ]]; then
       report "$file:$line" "CUDA header <$target> outside kernels/ and engine's device layer"
     fi
-    if [[ "$target" =~ ^${heavy} && "$file" == *.h && ! "$file" =~ ${wrappers} ]]; then
+    if [[ "$target" =~ ^${heavy} && "$target" != *_fwd.hpp && "$file" == *.h && ! "$file" =~ ${wrappers} ]]; then
       report "$file:$line" "<$target> belongs in a .cpp file"
     fi
   fi

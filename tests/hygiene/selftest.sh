@@ -70,6 +70,7 @@ plant documents.sh README.md '[gone](docs/gone.md)'
 plant documents.sh README.md 'Run `scripts/gone.sh`.'
 plant documents.sh docs/page.md 'cmake --preset gone'
 plant documents.sh docs/page.md 'Try `frcnn gone`.'
+plant documents.sh docs/page.md "$(printf '```\nfrcnn gone --fast\n```')"
 fresh && chmod -x "$tree/scripts/test.sh" && expect caught documents.sh 'a script without x'
 
 if [[ $failures -gt 0 ]]; then echo "$failures of $cases failed"; exit 1; fi
