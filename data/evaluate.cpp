@@ -104,7 +104,9 @@ double area_ap(const std::vector<PrPoint>& curve) {
 double eleven_point_ap(const std::vector<PrPoint>& curve) {
   double sum = 0;
   for (int i = 0; i <= 10; ++i) {
-    const double threshold = i / 10.0;
+    // As i * step in double, like the evaluators that published numbers come from: a recall of
+    // exactly 0.3, 0.6 or 0.7 stays just below its threshold there.
+    const double threshold = i * 0.1;
     double best = 0;
     for (const PrPoint& point : curve)
       if (point.recall >= threshold) best = std::max(best, point.precision);
