@@ -113,12 +113,20 @@ std::vector<Placed> draw_objects(Image& image, const SynthOptions& options, cons
   return placed;
 }
 
+/// Adds noise that is nearly Gaussian: the four bytes of a random word, summed.
 void add_grain(Image& image, double deviation, const kernels::RandomKey& key) {
-  // A far part of the picture's sequence: the numbers before it are for shapes.
-  constexpr uint64_t kGrain = uint64_t{1} << 32;
-  for (size_t i = 0; i < image.rgb.size(); ++i) {
-    const double value = image.rgb[i] + deviation * kernels::random_normal(key, kGrain + i);
-    image.rgb[i] = static_cast<uint8_t>(std::lround(std::clamp(value, 0.0, 255.0)));
+  const double scale = deviation / std::sqrt(4 * (256.0 * 256.0 - 1) / 12);
+  for (size_t i = 0; i < image.rgb.size(); i += 4) {
+    const std::array<uint32_t, 4> words = kernels::philox4x32(
+        {static_cast<uint32_t>(i / 4), key.stream + kernels::kStreamStride,
+         static_cast<uint32_t>(key.step), static_cast<uint32_t>(key.step >> 32)},
+        {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32)});
+    for (size_t k = 0; k < 4 && i + k < image.rgb.size(); ++k) {
+      const uint32_t w = words[k];
+      const uint32_t sum = (w & 255) + (w >> 8 & 255) + (w >> 16 & 255) + (w >> 24);
+      const double value = image.rgb[i + k] + scale * (static_cast<double>(sum) - 510);
+      image.rgb[i + k] = static_cast<uint8_t>(std::clamp(value, 0.0, 255.0) + 0.5);
+    }
   }
 }
 
