@@ -1,57 +1,115 @@
+// Compiled without contraction of a * b + c (kernels/CMakeLists.txt): equal overlaps then compare
+// equal on every machine, and the same as in a reference that rounds each operation.
 #include "kernels/boxes/iou_match.h"
 
 #include <algorithm>
-#include <array>
+#include <limits>
 #include <vector>
 
 #include "kernels/launch/parallel.h"
+#include "kernels/launch/simd.h"
 
 namespace frcnn::kernels::cpu {
 namespace {
 
-constexpr int64_t kTile = 256;    // boxes of one tile: their coordinates stay in the first cache
-constexpr int64_t kGrain = 2048;  // boxes below which a thread is not worth its start
+constexpr int64_t kTile = 512;           // boxes of one tile: all its arrays fit the first cache
+constexpr int64_t kPartPairs = 1 << 17;  // pairs below which a thread is not worth its start
 
-/// Coordinates of a tile of boxes as separate arrays, so that the loop over boxes vectorises.
+template <typename T>
+constexpr int kLanes = static_cast<int>(64 / sizeof(T));
+template <typename T>
+using Vec = typename Simd<T, kLanes<T>>::Vec;
+template <typename T>
+using IntVec = typename Simd<T, kLanes<T>>::IntVec;
+
+/// A tile of boxes as separate coordinate arrays, and what has been found about them.
 template <typename T>
 struct Tile {
-  std::array<T, kTile> x1, y1, x2, y2, area;
+  using Int = typename Simd<T, kLanes<T>>::Int;
+  alignas(64) T x1[kTile], y1[kTile], x2[kTile], y2[kTile], area[kTile];
+  alignas(64) T best[kTile];
+  alignas(64) Int index[kTile];
+  int64_t end;  // count rounded up to whole vectors
 
-  void load(const T* boxes, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) {
-      const auto k = static_cast<size_t>(i);
-      x1[k] = boxes[4 * i];
-      y1[k] = boxes[4 * i + 1];
-      x2[k] = boxes[4 * i + 2];
-      y2[k] = boxes[4 * i + 3];
-      area[k] = (x2[k] - x1[k]) * (y2[k] - y1[k]);
-    }
-  }
-
-  /// IoU of every box of the tile with one object. The one place that computes it, so that equal
-  /// overlaps compare equal.
-  void overlaps(const T* object, int64_t count, std::array<T, kTile>& iou) const {
-    const T ox1 = object[0], oy1 = object[1], ox2 = object[2], oy2 = object[3];
-    const T object_area = (ox2 - ox1) * (oy2 - oy1);
-    for (int64_t i = 0; i < count; ++i) {
-      const auto k = static_cast<size_t>(i);
-      const T w = std::max(T(0), std::min(x2[k], ox2) - std::max(x1[k], ox1));
-      const T h = std::max(T(0), std::min(y2[k], oy2) - std::max(y1[k], oy1));
-      const T inter = w * h;
-      iou[k] = inter > 0 ? inter / (area[k] + object_area - inter) : T(0);
+  /// Skipped boxes and the rest of the last vector become empty boxes, with IoU 0.
+  void load(const T* boxes, const uint8_t* skip, int64_t count) {
+    end = (count + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+    for (int64_t i = 0; i < end; ++i) {
+      const bool used = i < count && !(skip && skip[i]);
+      x1[i] = used ? boxes[4 * i] : std::numeric_limits<T>::max();
+      y1[i] = used ? boxes[4 * i + 1] : std::numeric_limits<T>::max();
+      x2[i] = used ? boxes[4 * i + 2] : std::numeric_limits<T>::lowest();
+      y2[i] = used ? boxes[4 * i + 3] : std::numeric_limits<T>::lowest();
+      area[i] = used ? (x2[i] - x1[i]) * (y2[i] - y1[i]) : T(0);
+      best[i] = 0;
+      index[i] = 0;
     }
   }
 };
 
+/// IoU of boxes i .. i + kLanes - 1 of the tile with one object. The only place that computes it.
+template <typename T>
+FRCNN_INLINE void overlap(const Tile<T>& tile, int64_t i, const T* object, Vec<T>& iou) {
+  const Vec<T> zero = {};
+  const Vec<T> ox1 = zero + object[0], oy1 = zero + object[1], ox2 = zero + object[2],
+               oy2 = zero + object[3];
+  const Vec<T> x1 = FRCNN_LOAD(Vec<T>, tile.x1 + i), y1 = FRCNN_LOAD(Vec<T>, tile.y1 + i);
+  const Vec<T> x2 = FRCNN_LOAD(Vec<T>, tile.x2 + i), y2 = FRCNN_LOAD(Vec<T>, tile.y2 + i);
+  Vec<T> w = (x2 < ox2 ? x2 : ox2) - (x1 > ox1 ? x1 : ox1);
+  Vec<T> h = (y2 < oy2 ? y2 : oy2) - (y1 > oy1 ? y1 : oy1);
+  w = w > zero ? w : zero;
+  h = h > zero ? h : zero;
+  const Vec<T> inter = w * h;
+  const T object_area = (object[2] - object[0]) * (object[3] - object[1]);
+  const Vec<T> both = FRCNN_LOAD(Vec<T>, tile.area + i) + object_area - inter;
+  iou = inter > zero ? inter / both : zero;
+}
+
+/// Best object of every box of the tile; raises object_best (unless nullptr) to what the tile has.
+template <typename T>
+FRCNN_SIMD void tile_best(Tile<T>& tile, int64_t objects, const T* truth, T* object_best) {
+  for (int64_t g = 0; g < objects; ++g) {
+    Vec<T> most = {};
+    for (int64_t i = 0; i < tile.end; i += kLanes<T>) {
+      Vec<T> iou;
+      overlap(tile, i, truth + 4 * g, iou);
+      auto& best = FRCNN_STORE(Vec<T>, tile.best + i);
+      auto& index = FRCNN_STORE(IntVec<T>, tile.index + i);
+      const IntVec<T> object = IntVec<T>{} + static_cast<typename Tile<T>::Int>(g);
+      index = iou > best ? object : index;
+      best = iou > best ? iou : best;
+      most = iou > most ? iou : most;
+    }
+    if (!object_best) continue;
+    for (int k = 0; k < kLanes<T>; ++k) object_best[g] = std::max(object_best[g], most[k]);
+  }
+}
+
+/// index[i] = -1 for the boxes of the tile whose IoU with the object is exactly `value`.
+template <typename T>
+FRCNN_SIMD void tile_equal(Tile<T>& tile, const T* object, T value) {
+  for (int64_t i = 0; i < tile.end; i += kLanes<T>) {
+    Vec<T> iou;
+    overlap(tile, i, object, iou);
+    auto& index = FRCNN_STORE(IntVec<T>, tile.index + i);
+    index = iou == Vec<T>{} + value ? IntVec<T>{} - 1 : index;
+  }
+}
+
 /// Calls body(first box, count, tile) for each tile of [begin, end).
 template <typename T, typename Body>
-void for_tiles(int64_t begin, int64_t end, const T* boxes, const Body& body) {
+void for_tiles(int64_t begin, int64_t end, const T* boxes, const uint8_t* skip, const Body& body) {
   Tile<T> tile;
   for (int64_t first = begin; first < end; first += kTile) {
     const int64_t count = std::min(kTile, end - first);
-    tile.load(boxes + 4 * first, count);
+    tile.load(boxes + 4 * first, skip ? skip + first : nullptr, count);
     body(first, count, tile);
   }
+}
+
+/// Boxes of one part of the work.
+int64_t grain(int64_t objects) {
+  return std::max<int64_t>(kTile, kPartPairs / std::max<int64_t>(1, objects));
 }
 
 }  // namespace
@@ -59,37 +117,21 @@ void for_tiles(int64_t begin, int64_t end, const T* boxes, const Body& body) {
 template <typename T>
 void iou_best(int64_t count, int64_t objects, const T* boxes, const T* truth, const uint8_t* skip,
               T* best_iou, int32_t* best_index, T* object_best) {
-  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(num_threads(), count / kGrain));
+  const int64_t parts =
+      std::max<int64_t>(1, std::min<int64_t>(num_threads(), count / grain(objects)));
   std::vector<T> object_parts(object_best ? static_cast<size_t>(parts * objects) : 0, T(0));
   parallel_for(parts, 1, [&](int64_t part_begin, int64_t part_end) {
-    std::array<T, kTile> iou;
     for (int64_t part = part_begin; part < part_end; ++part)
-      for_tiles(count * part / parts, count * (part + 1) / parts, boxes,
-                [&](int64_t first, int64_t n, const Tile<T>& tile) {
-                  std::fill(best_iou + first, best_iou + first + n, objects ? T(0) : T(-1));
-                  std::fill(best_index + first, best_index + first + n, objects ? 0 : -1);
-                  for (int64_t g = 0; g < objects; ++g) {
-                    tile.overlaps(truth + 4 * g, n, iou);
-                    T* best = best_iou + first;
-                    int32_t* index = best_index + first;
-                    const auto object = static_cast<int32_t>(g);
-                    for (int64_t i = 0; i < n; ++i) {
-                      const T value = iou[static_cast<size_t>(i)];
-                      index[i] = value > best[i] ? object : index[i];
-                      best[i] = value > best[i] ? value : best[i];
-                    }
-                    if (!object_best) continue;
-                    T most = 0;
-                    for (int64_t i = 0; i < n; ++i)
-                      if (!skip || !skip[first + i])
-                        most = std::max(most, iou[static_cast<size_t>(i)]);
-                    T& place = object_parts[static_cast<size_t>(part * objects + g)];
-                    place = std::max(place, most);
+      for_tiles(count * part / parts, count * (part + 1) / parts, boxes, skip,
+                [&](int64_t first, int64_t n, Tile<T>& tile) {
+                  tile_best(tile, objects, truth,
+                            object_best ? object_parts.data() + part * objects : nullptr);
+                  for (int64_t i = 0; i < n; ++i) {
+                    const bool skipped = skip && skip[first + i];
+                    best_iou[first + i] = skipped ? T(-1) : tile.best[i];
+                    best_index[first + i] =
+                        skipped || !objects ? -1 : static_cast<int32_t>(tile.index[i]);
                   }
-                  if (!objects) std::fill(best_iou + first, best_iou + first + n, T(0));
-                  if (skip)
-                    for (int64_t i = first; i < first + n; ++i)
-                      if (skip[i]) best_iou[i] = T(-1), best_index[i] = -1;
                 });
   });
   if (!object_best) return;
@@ -106,23 +148,21 @@ void match_labels(const MatchParams& params, int64_t count, int64_t objects, con
                   const T* truth, const uint8_t* skip, const T* best_iou, const T* object_best,
                   int32_t* labels) {
   const T positive = static_cast<T>(params.positive), negative = static_cast<T>(params.negative);
-  parallel_for(count, kGrain, [&](int64_t begin, int64_t end) {
-    std::array<T, kTile> iou;
-    for_tiles(begin, end, boxes, [&](int64_t first, int64_t n, const Tile<T>& tile) {
-      for (int64_t i = first; i < first + n; ++i) {
-        labels[i] = best_iou[i] >= positive ? 1 : best_iou[i] < negative ? 0 : -1;
-        if (skip && skip[i]) labels[i] = -1;
-      }
-      if (!params.match_best) return;
-      T most = 0;  // tiles far from every object need no second look
-      for (int64_t i = first; i < first + n; ++i) most = std::max(most, best_iou[i]);
-      for (int64_t g = 0; g < objects; ++g) {
-        if (!(object_best[g] > 0) || object_best[g] > most) continue;
-        tile.overlaps(truth + 4 * g, n, iou);
-        for (int64_t i = 0; i < n; ++i)
-          if (iou[static_cast<size_t>(i)] == object_best[g] && !(skip && skip[first + i]))
-            labels[first + i] = 1;
-      }
+  parallel_for(count, grain(objects), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      labels[i] = skip && skip[i]           ? -1
+                  : best_iou[i] >= positive ? 1
+                  : best_iou[i] < negative  ? 0
+                                            : -1;
+    if (!params.match_best || objects == 0) return;
+    for_tiles(begin, end, boxes, skip, [&](int64_t first, int64_t n, Tile<T>& tile) {
+      // Tiles whose boxes all overlap less than an object's best need no second look at it.
+      const T most = *std::max_element(best_iou + first, best_iou + first + n);
+      for (int64_t g = 0; g < objects; ++g)
+        if (object_best[g] > 0 && object_best[g] <= most)
+          tile_equal(tile, truth + 4 * g, object_best[g]);
+      for (int64_t i = 0; i < n; ++i)
+        if (tile.index[i] < 0) labels[first + i] = 1;
     });
   });
 }

@@ -1,58 +1,116 @@
 // Candidates are compared with the boxes kept so far, not all pairs with each other: the work is
-// count * kept instead of count^2 / 2. The kept boxes of a group lie in separate coordinate arrays
-// and are taken 16 at a time, so that one candidate meets 16 of them per step and stops at the
-// first that suppresses it.
+// count * kept instead of count^2 / 2. The kept boxes of a group lie in separate coordinate arrays,
+// so that one candidate meets 16 (float) of them per step, and stops at the first 64 that contain a
+// suppressor. A division per pair would cost as much as all the rest: a product decides first which
+// pairs can pass the limit at all, and only those are divided.
+//
+// Compiled without contraction of a * b + c (kernels/CMakeLists.txt): overlaps at the limit fall
+// the same way on every machine.
 #include "kernels/boxes/nms.h"
 
 #include <algorithm>
-#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
 #include <unordered_map>
 #include <vector>
+
+#include "kernels/boxes/topk.h"
+#include "kernels/launch/simd.h"
 
 namespace frcnn::kernels::cpu {
 namespace {
 
-constexpr size_t kLanes = 16;
+constexpr size_t kBlock = 64;
 
-/// Kept boxes of one group, in blocks of 16; unused lanes are empty boxes that suppress nothing.
+/// 64 kept boxes; unused places are empty boxes that suppress nothing.
 template <typename T>
-class Kept {
- public:
-  void add(const T* b, T area) {
-    const size_t lane = count_ % kLanes;
-    if (lane == 0) blocks_.push_back(Block{});
-    Block& block = blocks_.back();
-    block.x1[lane] = b[0];
-    block.y1[lane] = b[1];
-    block.x2[lane] = b[2];
-    block.y2[lane] = b[3];
-    block.area[lane] = area;
-    ++count_;
-  }
+struct Block {
+  T x1[kBlock] = {}, y1[kBlock] = {}, x2[kBlock] = {}, y2[kBlock] = {}, area[kBlock] = {};
+};
 
-  /// Whether some kept box has IoU > threshold with b. inter / union > t is the same as it is
-  /// written here, in torchvision's order of operations, so that ties at the threshold fall alike.
-  bool suppresses(const T* b, T area, T threshold) const {
-    const T x1 = b[0], y1 = b[1], x2 = b[2], y2 = b[3];
-    for (const Block& block : blocks_) {
-      int hits = 0;
-      for (size_t k = 0; k < kLanes; ++k) {
-        const T w = std::max(T(0), std::min(block.x2[k], x2) - std::max(block.x1[k], x1));
-        const T h = std::max(T(0), std::min(block.y2[k], y2) - std::max(block.y1[k], y1));
-        const T inter = w * h;
-        hits += inter / (block.area[k] + area - inter) > threshold ? 1 : 0;
-      }
-      if (hits) return true;
+template <typename T>
+struct Candidate {
+  T x1, y1, x2, y2, area;
+};
+
+/// The limit as numbers of type T.
+template <typename T>
+struct Limit {
+  T exact;   // the largest T <= threshold: iou > exact is iou > threshold for every iou of type T
+  T coarse;  // inter >= coarse * union holds wherever inter / union > exact
+  bool always_divide;
+
+  explicit Limit(double threshold) : exact(static_cast<T>(threshold)) {
+    if (static_cast<double>(exact) > threshold)
+      exact = std::nextafter(exact, -std::numeric_limits<T>::infinity());
+    coarse = exact * (1 - 16 * std::numeric_limits<T>::epsilon());
+    always_divide = !(exact > 0);  // empty unions then matter
+  }
+};
+
+/// Whether the block may hold a box with IoU > limit: whether inter - coarse * union >= 0 anywhere,
+/// told from the sign bits alone. Written with vectors because compilers leave the loop scalar.
+template <typename T>
+FRCNN_INLINE bool may_suppress(const Block<T>& block, const Candidate<T>& c, T coarse) {
+  constexpr int kLanes = static_cast<int>(64 / sizeof(T));
+  using Vec = typename Simd<T, kLanes>::Vec;
+  using IntVec = typename Simd<T, kLanes>::IntVec;
+  const Vec zero = {};
+  const Vec cx1 = zero + c.x1, cy1 = zero + c.y1, cx2 = zero + c.x2, cy2 = zero + c.y2;
+  IntVec signs = IntVec{} - 1;
+  for (size_t k = 0; k < kBlock; k += kLanes) {
+    const Vec x1 = FRCNN_LOAD(Vec, block.x1 + k), y1 = FRCNN_LOAD(Vec, block.y1 + k);
+    const Vec x2 = FRCNN_LOAD(Vec, block.x2 + k), y2 = FRCNN_LOAD(Vec, block.y2 + k);
+    Vec w = (x2 < cx2 ? x2 : cx2) - (x1 > cx1 ? x1 : cx1);
+    Vec h = (y2 < cy2 ? y2 : cy2) - (y1 > cy1 ? y1 : cy1);
+    w = w > zero ? w : zero;
+    h = h > zero ? h : zero;
+    const Vec inter = w * h;
+    const Vec excess = inter - (FRCNN_LOAD(Vec, block.area + k) + c.area - inter) * coarse;
+    signs &= FRCNN_LOAD(IntVec, &excess);
+  }
+  uint64_t words[8], all = ~uint64_t{0};
+  std::memcpy(words, &signs, sizeof(words));
+  for (const uint64_t word : words) all &= word;
+  constexpr uint64_t kSigns = sizeof(T) == 8 ? 0x8000000000000000u : 0x8000000080000000u;
+  return (all & kSigns) != kSigns;
+}
+
+/// Whether some box of the blocks has IoU > limit with the candidate.
+template <typename T>
+FRCNN_SIMD bool suppressed(const Block<T>* blocks, size_t count, const Candidate<T>& c,
+                           const Limit<T>& limit) {
+  for (const Block<T>* block = blocks; block < blocks + count; ++block) {
+    if (!limit.always_divide && !may_suppress(*block, c, limit.coarse)) continue;
+    int hits = 0;
+    for (size_t k = 0; k < kBlock; ++k) {
+      const T w = std::max(T(0), std::min(block->x2[k], c.x2) - std::max(block->x1[k], c.x1));
+      const T h = std::max(T(0), std::min(block->y2[k], c.y2) - std::max(block->y1[k], c.y1));
+      const T inter = w * h;
+      hits |= inter / (block->area[k] + c.area - inter) > limit.exact ? 1 : 0;
     }
-    return false;
+    if (hits) return true;
   }
+  return false;
+}
 
- private:
-  struct Block {
-    std::array<T, kLanes> x1{}, y1{}, x2{}, y2{}, area{};
-  };
-  std::vector<Block> blocks_;
-  size_t count_ = 0;
+/// Kept boxes of one group.
+template <typename T>
+struct Kept {
+  std::vector<Block<T>> blocks;
+  size_t count = 0;
+
+  void add(const Candidate<T>& c) {
+    const size_t k = count++ % kBlock;
+    if (k == 0) blocks.emplace_back();
+    Block<T>& block = blocks.back();
+    block.x1[k] = c.x1;
+    block.y1[k] = c.y1;
+    block.x2[k] = c.x2;
+    block.y2[k] = c.y2;
+    block.area[k] = c.area;
+  }
 };
 
 }  // namespace
@@ -60,24 +118,44 @@ class Kept {
 template <typename T>
 int64_t nms_sorted(int64_t count, double threshold, int64_t max_keep, const T* boxes,
                    const int32_t* groups, int64_t* kept) {
+  const Limit<T> limit(threshold);
   std::unordered_map<int32_t, Kept<T>> by_group;
-  Kept<T>* group = &by_group[groups && count > 0 ? groups[0] : 0];
-  const T limit = static_cast<T>(threshold);
+  Kept<T>* group = groups ? nullptr : &by_group[0];
   int64_t n = 0;
   for (int64_t i = 0; i < count && n < max_keep; ++i) {
     if (groups) group = &by_group[groups[i]];
     const T* b = boxes + 4 * i;
-    const T area = (b[2] - b[0]) * (b[3] - b[1]);
-    if (group->suppresses(b, area, limit)) continue;
-    group->add(b, area);
+    const Candidate<T> c{b[0], b[1], b[2], b[3], (b[2] - b[0]) * (b[3] - b[1])};
+    if (suppressed(group->blocks.data(), group->blocks.size(), c, limit)) continue;
+    group->add(c);
     kept[n++] = i;
   }
   return n;
 }
 
-template int64_t nms_sorted<float>(int64_t, double, int64_t, const float*, const int32_t*,
-                                   int64_t*);
-template int64_t nms_sorted<double>(int64_t, double, int64_t, const double*, const int32_t*,
-                                    int64_t*);
+template <typename T>
+int64_t nms(int64_t count, double threshold, int64_t max_keep, const T* boxes, const T* scores,
+            const int32_t* groups, int64_t* kept) {
+  const auto size = static_cast<size_t>(count);
+  std::vector<int64_t> order(size);
+  top_k(count, count, scores, nullptr, order.data());
+  std::vector<T> sorted(4 * size);
+  std::vector<int32_t> sorted_groups(groups ? size : 0);
+  for (size_t i = 0; i < size; ++i) {
+    std::copy_n(boxes + 4 * order[i], 4, sorted.data() + 4 * i);
+    if (groups) sorted_groups[i] = groups[order[i]];
+  }
+  const int64_t n = nms_sorted(count, threshold, max_keep, sorted.data(),
+                               groups ? sorted_groups.data() : nullptr, kept);
+  for (int64_t i = 0; i < n; ++i) kept[i] = order[static_cast<size_t>(kept[i])];
+  return n;
+}
+
+#define FRCNN_INSTANTIATE(T)                                                                    \
+  template int64_t nms_sorted<T>(int64_t, double, int64_t, const T*, const int32_t*, int64_t*); \
+  template int64_t nms<T>(int64_t, double, int64_t, const T*, const T*, const int32_t*, int64_t*);
+FRCNN_INSTANTIATE(float)
+FRCNN_INSTANTIATE(double)
+#undef FRCNN_INSTANTIATE
 
 }  // namespace frcnn::kernels::cpu
