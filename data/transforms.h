@@ -19,6 +19,7 @@ struct InputSettings {
   int shorter_side = 600;
   int longer_side = 1000;
   int pad_multiple = 1;
+  bool round_down = false;  // resized sizes: false to the nearest, true down (torchvision)
 };
 
 /// One picture as network input, with its objects in input coordinates. Input pixels and boxes

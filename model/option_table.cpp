@@ -80,6 +80,8 @@ Rows preprocess_rows() {
           "the picture's shorter side is scaled to this", "section 3.3"),
       row("preprocess.longer_side", FIELD(model.preprocess.longer_side), kCount, "pixels",
           "unless the longer side would pass this", "original code"),
+      row("preprocess.rounding", FIELD(model.preprocess.rounding), Choices{"nearest", "floor"},
+          "how the scaled size becomes whole; floor as torchvision"),
       row("preprocess.pad_multiple", FIELD(model.preprocess.pad_multiple), Range{1, 1024}, "pixels",
           "zero rows and columns are added to reach a multiple of this"),
   };
@@ -101,6 +103,8 @@ Rows backbone_rows() {
           "tiny: batch norm after each convolution"),
       row("backbone.batch_norm_mode", FIELD(model.backbone.batch_norm_mode),
           Choices{"train", "frozen"}, "train: statistics of the batch; frozen: the stored ones"),
+      row("backbone.ceil_mode", FIELD(model.backbone.ceil_mode),
+          "pooled sizes are rounded up, as Caffe does, instead of down"),
   };
   append(rows, init_rows("backbone.init", INIT_FIELDS(model.backbone.init),
                          "a backbone without weights", ""));
@@ -120,8 +124,10 @@ Rows anchor_rows() {
           "original code"),
       row("anchors.centre", FIELD(model.anchors.centre), Choices{"cell", "corner"},
           "cell: (i + 0.5) * stride; corner: i * stride, as torchvision", "original code"),
-      row("anchors.stride_rule", FIELD(model.anchors.stride_rule), Choices{"nominal", "map"},
-          "nominal: the backbone's stride; map: picture size divided by map size"),
+      row("anchors.stride_rule", FIELD(model.anchors.stride_rule),
+          Choices{"nominal", "map", "exact"},
+          "nominal: the backbone's stride; map: picture size divided by map size, rounded down; "
+          "exact: the same as a fraction"),
   };
 }
 
@@ -147,12 +153,13 @@ Rows rpn_rows() {
       row("rpn.window", FIELD(model.rpn.window), Range{1, 15}, "cells",
           "n, side of the sliding window (odd)", "section 3.1"),
       row("rpn.channels", FIELD(model.rpn.channels), Range{0, 65536}, "",
-          "output channels of the window convolution; 0: as many as the feature map has",
+          "output channels of the window convolution; 0: the backbone's own, 512 for vgg16, 256 "
+          "for zf",
           "section 3.1"),
       row("rpn.objectness", FIELD(model.rpn.objectness), Choices{"softmax", "sigmoid"},
           "softmax: two scores per anchor; sigmoid: one", "section 3.1"),
       row("rpn.positive_iou", FIELD(model.rpn.positive_iou), kFraction, "IoU",
-          "anchors that overlap an object by more are positive", "section 3.1.2"),
+          "anchors that overlap an object by at least this are positive", "section 3.1.2"),
       row("rpn.negative_iou", FIELD(model.rpn.negative_iou), kFraction, "IoU",
           "anchors that overlap every object by less are negative", "section 3.1.2"),
       row("rpn.match_best", FIELD(model.rpn.match_best),
@@ -171,6 +178,8 @@ Rows rpn_rows() {
           "batch: both losses divided by the sampled anchors; paper: N_cls = batch, N_reg = "
           "positions of the map",
           "section 3.1.2, original code"),
+      row("rpn.size_filter", FIELD(model.rpn.size_filter), Choices{"before", "after"},
+          "small boxes are dropped before or after the best pre_nms are taken", "original code"),
       row("rpn.lambda", FIELD(model.rpn.lambda), kNotNegative, "",
           "weight of the box loss (10 with normaliser \"paper\")", "section 3.1.2"),
   };
