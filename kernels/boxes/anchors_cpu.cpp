@@ -16,14 +16,15 @@ std::vector<double> base_anchors(const AnchorParams& p) {
       check(size > 0 && ratio > 0, "[anchors] sizes and ratios must be positive, got {} and {}",
             size, ratio);
       double half_w = size / std::sqrt(ratio) / 2, half_h = size * std::sqrt(ratio) / 2;
-      if (p.rounding == AnchorRounding::paper) {
-        const double w = std::round(std::sqrt(p.base * p.base / ratio));
-        const double h = std::round(w * ratio);
+      if (p.rounding == AnchorRounding::paper) {  // numpy's round: halves to even
+        const double w = std::nearbyint(std::sqrt(p.base * p.base / ratio));
+        const double h = std::nearbyint(w * ratio);
         half_w = w * size / p.base / 2;
         half_h = h * size / p.base / 2;
-      } else if (p.rounding == AnchorRounding::torchvision) {
-        half_w = std::nearbyint(half_w);
-        half_h = std::nearbyint(half_h);
+      } else if (p.rounding == AnchorRounding::torchvision) {  // in float, as there
+        const float h_ratio = std::sqrt(static_cast<float>(ratio)), w_ratio = 1 / h_ratio;
+        half_w = std::nearbyint(w_ratio * static_cast<float>(size) / 2);
+        half_h = std::nearbyint(h_ratio * static_cast<float>(size) / 2);
       }
       boxes.insert(boxes.end(), {-half_w, -half_h, half_w, half_h});
     }

@@ -22,7 +22,9 @@ namespace cpu {
 
 /// Sum over rows with label > 0 and four coordinates of penalty(prediction - target). With groups >
 /// 1, row r's prediction are columns 4 labels[r] .. 4 labels[r] + 3 (class-wise regression), else
-/// columns 0 .. 3. Double sums in a fixed order.
+/// columns 0 .. 3. Double sums in a fixed order. A number that is not finite in a row that counts
+/// makes the sum non-finite: std::isfinite() of it is the check. A label beyond the groups and
+/// sigma <= 0 throw Error.
 template <typename T>
 double box_loss_forward(const BoxLossParams& params, int64_t rows,
                         const T* predictions,    // (rows, 4 groups)
@@ -30,7 +32,8 @@ double box_loss_forward(const BoxLossParams& params, int64_t rows,
                         const int32_t* labels);  // (rows)
 
 /// Writes all of dpredictions: scale * penalty'(prediction - target) where a row and column counts,
-/// else 0. At the kink of l1 the derivative is 0.
+/// else 0. At the kink of l1 the derivative is
+/// 0; that of NaN is NaN.
 template <typename T>
 void box_loss_backward(const BoxLossParams& params, int64_t rows, double scale,
                        const T* predictions,   // (rows, 4 groups)

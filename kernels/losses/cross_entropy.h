@@ -5,7 +5,9 @@
 namespace frcnn::kernels::cpu {
 
 // Classification losses over rows; rows with label -1 are ignored: loss and gradient 0. Sums are
-// taken in double in a fixed order: the same bits with any number of threads.
+// taken in double in a fixed order: the same bits with any number of threads. A logit that is NaN
+// or an infinity that decides its row makes the sum non-finite, so std::isfinite() of it is the
+// check. A label beyond the classes throws Error.
 
 /// p[r, c] = exp(x[r, c] - m_r) / sum_j exp(x[r, j] - m_r), m_r the row's maximum. p may be x.
 template <typename T>
@@ -13,20 +15,23 @@ void softmax(int64_t rows, int64_t classes,
              const T* logits,  // (rows, classes)
              T* p);            // (rows, classes)
 
-/// Sum over rows with label >= 0 of -log softmax(logits)[label] = log(sum_j exp(x_j - m)) -
-/// (x_label - m).
+/// Sum over rows with label >= 0 of w_r times -log softmax(logits)[label] = log(sum_j exp(x_j - m))
+/// - (x_label - m). Writes each row's loss (with its weight; 0 where ignored) to row_losses.
 template <typename T>
 double softmax_cross_entropy_forward(int64_t rows, int64_t classes,
-                                     const T* logits,        // (rows, classes)
-                                     const int32_t* labels,  // (rows), -1 ignored
-                                     T* probabilities);      // (rows, classes), or nullptr
+                                     const T* logits,                 // (rows, classes)
+                                     const int32_t* labels,           // (rows), -1 ignored
+                                     T* probabilities,                // (rows, classes), or nullptr
+                                     const T* row_weights = nullptr,  // (rows), or nullptr: all 1
+                                     T* row_losses = nullptr);        // (rows), or nullptr
 
-/// dlogits = scale * (p - onehot(label)), 0 for ignored rows.
+/// dlogits = scale * w_r * (p - onehot(label)), 0 for ignored rows.
 template <typename T>
 void softmax_cross_entropy_backward(int64_t rows, int64_t classes, double scale,
                                     const T* probabilities,  // (rows, classes) from forward
                                     const int32_t* labels,   // (rows)
-                                    T* dlogits);  // (rows, classes), may be probabilities
+                                    T* dlogits,  // (rows, classes), may be probabilities
+                                    const T* row_weights = nullptr);  // (rows), or nullptr: all 1
 
 /// y = 1 / (1 + exp(-x)). y may be x.
 template <typename T>

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/launch/check.h"
 #include "kernels/launch/parallel.h"
 
 namespace frcnn::kernels::cpu {
@@ -10,24 +11,29 @@ namespace {
 
 constexpr int64_t kBlock = 1024;  // rows summed by one piece, whatever the number of threads
 
-/// Writes exp(x - max) of one row to `p` (unless nullptr); returns max and the sum.
+/// A row's maximum and the sum of exp(x - maximum).
+struct RowSum {
+  double most, sum;
+};
+
+/// Sums a row and writes its softmax to `p` (unless nullptr; may be x).
 template <typename T>
-std::pair<double, double> exponentials(int64_t classes, const T* x, T* p) {
-  const double most = static_cast<double>(*std::max_element(x, x + classes));
-  double sum = 0;
+RowSum softmax_row(int64_t classes, const T* x, T* p) {
+  RowSum row{static_cast<double>(*std::max_element(x, x + classes)), 0};
   for (int64_t c = 0; c < classes; ++c) {
-    const double e = std::exp(static_cast<double>(x[c]) - most);
-    sum += e;
+    const double e = std::exp(static_cast<double>(x[c]) - row.most);
+    row.sum += e;
     if (p) p[c] = static_cast<T>(e);
   }
-  return {most, sum};
+  if (p)
+    for (int64_t c = 0; c < classes; ++c)
+      p[c] = static_cast<T>(static_cast<double>(p[c]) / row.sum);
+  return row;
 }
 
-template <typename T>
-void softmax_row(int64_t classes, const T* x, T* p) {
-  const auto [most, sum] = exponentials(classes, x, p);
-  (void)most;
-  for (int64_t c = 0; c < classes; ++c) p[c] = static_cast<T>(static_cast<double>(p[c]) / sum);
+void check_label(int32_t label, int64_t classes, int64_t row) {
+  check(label < classes, "[cross_entropy] expected labels below {}, got {} in row {}", classes,
+        label, row);
 }
 
 }  // namespace
@@ -42,15 +48,25 @@ void softmax(int64_t rows, int64_t classes, const T* logits, T* p) {
 
 template <typename T>
 double softmax_cross_entropy_forward(int64_t rows, int64_t classes, const T* logits,
-                                     const int32_t* labels, T* probabilities) {
+                                     const int32_t* labels, T* probabilities, const T* row_weights,
+                                     T* row_losses) {
   return parallel_reduce<double>(rows, kBlock, [&](int64_t begin, int64_t end) {
     double total = 0;
     for (int64_t r = begin; r < end; ++r) {
       const T* x = logits + r * classes;
-      if (probabilities) softmax_row(classes, x, probabilities + r * classes);
-      if (labels[r] < 0) continue;
-      const auto [most, sum] = exponentials<T>(classes, x, nullptr);
-      total += std::log(sum) - (static_cast<double>(x[labels[r]]) - most);
+      T* p = probabilities ? probabilities + r * classes : nullptr;
+      double loss = 0;
+      if (labels[r] >= 0) {
+        check_label(labels[r], classes, r);
+        const double chosen = static_cast<double>(x[labels[r]]);
+        const RowSum row = softmax_row(classes, x, p);
+        loss = std::log(row.sum) - (chosen - row.most);
+        if (row_weights) loss *= static_cast<double>(row_weights[r]);
+      } else if (p) {
+        softmax_row(classes, x, p);
+      }
+      if (row_losses) row_losses[r] = static_cast<T>(loss);
+      total += loss;
     }
     return total;
   });
@@ -58,8 +74,8 @@ double softmax_cross_entropy_forward(int64_t rows, int64_t classes, const T* log
 
 template <typename T>
 void softmax_cross_entropy_backward(int64_t rows, int64_t classes, double scale,
-                                    const T* probabilities, const int32_t* labels, T* dlogits) {
-  const T factor = static_cast<T>(scale);
+                                    const T* probabilities, const int32_t* labels, T* dlogits,
+                                    const T* row_weights) {
   parallel_for(rows, kBlock, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const T* p = probabilities + r * classes;
@@ -68,6 +84,8 @@ void softmax_cross_entropy_backward(int64_t rows, int64_t classes, double scale,
         std::fill(d, d + classes, T(0));
         continue;
       }
+      check_label(labels[r], classes, r);
+      const T factor = static_cast<T>(scale) * (row_weights ? row_weights[r] : T(1));
       for (int64_t c = 0; c < classes; ++c) d[c] = factor * (p[c] - (c == labels[r] ? T(1) : T(0)));
     }
   });
@@ -107,14 +125,14 @@ void sigmoid_cross_entropy_backward(int64_t count, double scale, const T* logits
   });
 }
 
-#define FRCNN_INSTANTIATE(T)                                                                   \
-  template void softmax<T>(int64_t, int64_t, const T*, T*);                                    \
-  template double softmax_cross_entropy_forward<T>(int64_t, int64_t, const T*, const int32_t*, \
-                                                   T*);                                        \
-  template void softmax_cross_entropy_backward<T>(int64_t, int64_t, double, const T*,          \
-                                                  const int32_t*, T*);                         \
-  template void sigmoid<T>(int64_t, const T*, T*);                                             \
-  template double sigmoid_cross_entropy_forward<T>(int64_t, const T*, const int32_t*);         \
+#define FRCNN_INSTANTIATE(T)                                                                       \
+  template void softmax<T>(int64_t, int64_t, const T*, T*);                                        \
+  template double softmax_cross_entropy_forward<T>(int64_t, int64_t, const T*, const int32_t*, T*, \
+                                                   const T*, T*);                                  \
+  template void softmax_cross_entropy_backward<T>(int64_t, int64_t, double, const T*,              \
+                                                  const int32_t*, T*, const T*);                   \
+  template void sigmoid<T>(int64_t, const T*, T*);                                                 \
+  template double sigmoid_cross_entropy_forward<T>(int64_t, const T*, const int32_t*);             \
   template void sigmoid_cross_entropy_backward<T>(int64_t, double, const T*, const int32_t*, T*);
 FRCNN_INSTANTIATE(float)
 FRCNN_INSTANTIATE(double)
