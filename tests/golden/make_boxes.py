@@ -48,6 +48,8 @@ def make_nms(f):
         "clustered": clustered(400, 300, 12),
         "sparse": random_boxes(300, 600, 4, 60),
         "ties": rng.permutation(grid).astype(np.float32),  # overlaps of exactly 1/3, 1/2, 3/5, ...
+        # overlaps of 1/10, 2/10, ...: float32 rounds some of them above, some below the threshold
+        "tenths": np.array([[0, y, w, y + 10] for y in range(0, 900, 10) for w in rng.permutation(10)[:3] + 1]),
         "degenerate": np.concatenate([clustered(60, 40, 3), np.repeat([[5, 5, 5, 9], [7, 7, 7, 7]], 10, 0)]),
     }
     for name, boxes in sets.items():

@@ -65,3 +65,19 @@ TEST_CASE("top-k: nothing asked, nothing given") {
   CHECK(top<float>({}, 5).empty());
   CHECK(top<float>({1, 2}, 0).empty());
 }
+
+TEST_CASE("top-k: each segment by itself, positions in the whole array, -1 behind") {
+  const std::vector<float> scores = {3, 9, 9, 1, 7, kNan, 2};
+  const std::vector<int64_t> offsets = {0, 3, 3, 4, 7};  // one empty, one of a single score
+  GuardedBuffer<int64_t> indices(12), counts(4);
+  cpu::top_k_segments(4, 3, offsets.data(), scores.data(), nullptr, indices.data(), counts.data());
+  FRCNN_CHECK_SAME(indices.span(), std::vector<int64_t>{1, 2, 0, -1, -1, -1, 3, -1, -1, 4, 6, 5});
+  FRCNN_CHECK_SAME(counts.span(), std::vector<int64_t>{3, 0, 1, 3});
+  CHECK((indices.guards_intact() && counts.guards_intact()));
+  const std::vector<uint8_t> keep = {1, 0, 1, 0, 1, 1, 0};
+  GuardedBuffer<int64_t> two(8);
+  cpu::top_k_segments(4, 2, offsets.data(), scores.data(), keep.data(), two.data(), counts.data());
+  FRCNN_CHECK_SAME(two.span(), std::vector<int64_t>{2, 0, -1, -1, -1, -1, 4, 5});
+  FRCNN_CHECK_SAME(counts.span(), std::vector<int64_t>{2, 0, 0, 2});
+  CHECK(two.guards_intact());
+}
