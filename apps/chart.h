@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace frcnn::apps {
+
+/// One curve; x ascending, as many y as x. Points that are not finite break the line.
+struct Series {
+  std::string name;
+  std::vector<double> x, y;
+  bool markers = false;  ///< a dot at each point
+  bool smooth = false;   ///< a running mean over the faint raw values
+};
+
+struct Chart {
+  std::string x_label;
+  std::vector<Series> series;
+  bool from_zero = true;  ///< the y axis begins at 0
+  double y_max = 0;       ///< fixed upper end; 0: from the values
+};
+
+/// A chart as <figure> with inline SVG: one drawing for wide screens and one for phones, of which
+/// the style sheet of the report shows the right one. Colours are CSS variables (--c1 ...).
+std::string chart_html(const Chart& chart, const std::string& title);
+
+/// Round numbers that cover [low, high] with about `count` steps.
+std::vector<double> axis_ticks(double low, double high, int count);
+
+/// Text for HTML: & < > " escaped.
+std::string escape_html(const std::string& text);
+
+}  // namespace frcnn::apps

@@ -1,0 +1,66 @@
+#include "apps/dataset_io.h"
+
+#include <cstdio>
+#include <cstring>
+
+#include "data/voc.h"
+#include "kernels/launch/check.h"
+
+namespace frcnn::apps {
+
+Dataset open_dataset(const std::filesystem::path& folder, const std::string& split,
+                     const DataConfig& config) {
+  check(std::filesystem::exists(folder), "{}: there is no such data set folder", folder.string());
+  VocOptions options;
+  options.root = folder;
+  options.split = split;
+  options.classes = config.classes;
+  options.coordinates = static_cast<VocCoordinates>(config.coordinates);
+  return read_voc(options);
+}
+
+void print_findings(const Dataset& dataset, size_t most) {
+  for (const auto& [kind, name] :
+       {std::pair(FindingKind::note, "notes"), std::pair(FindingKind::repaired, "repaired"),
+        std::pair(FindingKind::left_out, "left out")}) {
+    size_t count = 0;
+    for (const Finding& finding : dataset.findings) {
+      if (finding.kind != kind) continue;
+      if (count++ < most) std::fprintf(stderr, "  %s\n", to_string(finding).c_str());
+    }
+    if (count > most) std::fprintf(stderr, "  ... %zu %s in all\n", count, name);
+  }
+}
+
+std::string fingerprint(const Dataset& dataset) {
+  uint64_t hash = 14695981039346656037u;  // FNV-1a
+  const auto add = [&](const void* data, size_t size) {
+    const auto* bytes = static_cast<const unsigned char*>(data);
+    for (size_t i = 0; i < size; ++i) hash = (hash ^ bytes[i]) * 1099511628211u;
+  };
+  for (const ImageRecord& image : dataset.images) {
+    add(image.id.data(), image.id.size() + 1);
+    for (const Object& object : image.objects) {
+      add(&object.box, sizeof(object.box));
+      add(&object.label, sizeof(object.label));
+    }
+  }
+  return fmt::format("{:016x}", hash);
+}
+
+InputSettings input_settings(const PreprocessConfig& preprocess) {
+  InputSettings settings;
+  settings.bgr = preprocess.channels == "bgr";
+  settings.scale = preprocess.scale;
+  for (size_t c = 0; c < 3; ++c) {
+    settings.mean[c] = preprocess.mean.at(c);
+    settings.stddev[c] = preprocess.stddev.at(c);
+  }
+  settings.shorter_side = preprocess.shorter_side;
+  settings.longer_side = preprocess.longer_side;
+  settings.pad_multiple = preprocess.pad_multiple;
+  settings.round_down = preprocess.rounding == "floor";
+  return settings;
+}
+
+}  // namespace frcnn::apps

@@ -1,0 +1,75 @@
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/batches.h"
+#include "apps/commands.h"
+#include "apps/dataset_io.h"
+#include "apps/evaluation_text.h"
+#include "apps/model_file.h"
+#include "apps/stop_signal.h"
+#include "data/detections_io.h"
+#include "data/files.h"
+#include "kernels/launch/check.h"
+#include "model/detector.h"
+#include "model/faster_rcnn.h"
+#include "model/options.h"
+
+namespace frcnn::apps {
+namespace {
+
+struct EvalArguments {
+  std::string model, data, split, detections, out;
+  EvaluateOptions options;
+  bool json = false;
+};
+
+int eval(const EvalArguments& arguments) {
+  const auto file = model_file(arguments.model);
+  const Detector detector = Detector::load(file);
+  DataConfig config = detector.config().data;
+  config.classes = detector.class_names();
+  const std::string split = arguments.split.empty() ? config.val_split : arguments.split;
+  const Dataset dataset = open_dataset(arguments.data, split, config);
+  require_not_empty(dataset, true);
+  if (!arguments.json) {
+    std::printf("model   %s\ndata    %s: %zu pictures\n", file.c_str(), dataset.name.c_str(),
+                dataset.images.size());
+    std::fflush(stdout);
+    print_findings(dataset);
+  }
+  catch_stop_signals();
+  const auto detections =
+      detect_all(detector.model(), dataset, detector.config().model.preprocess, config);
+  if (stop_requested()) return stop_exit_code();
+  const EvaluationResult result = evaluate_voc(dataset, detections, arguments.options);
+  const std::string json = evaluation_json(result).dump(2) + "\n";
+  if (!arguments.detections.empty())
+    write_detections_json(arguments.detections, dataset, detections);
+  if (!arguments.out.empty()) write_file(arguments.out, std::string_view(json));
+  std::fputs(arguments.json ? json.c_str() : evaluation_table(result).c_str(), stdout);
+  return kDone;
+}
+
+}  // namespace
+
+void add_eval(CLI::App& app, Action& action) {
+  auto a = std::make_shared<EvalArguments>();
+  CLI::App* command = app.add_subcommand("eval", "measure a checkpoint's mAP on a data set");
+  command->add_option("MODEL", a->model, "checkpoint, or folder of a run")->required();
+  command->add_option("--data", a->data, "data set in VOC layout")->required()->type_name("DIR");
+  command->add_option("--split", a->split, "its split; default: data.val_split of the model");
+  command->add_option("--iou", a->options.iou, "least IoU of a right detection")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command->add_option("--detections", a->detections, "write the detections as COCO results JSON")
+      ->type_name("FILE");
+  command->add_option("--out", a->out, "write the result as JSON to this file")->type_name("FILE");
+  command->add_flag("--json", a->json, "print the result as JSON");
+  command->footer("Example: frcnn eval runs/first --data VOC2007 --split test");
+  command->callback([&action, a] { action = [a] { return eval(*a); }; });
+}
+
+}  // namespace frcnn::apps

@@ -1,0 +1,184 @@
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/commands.h"
+#include "apps/dataset_io.h"
+#include "apps/model_file.h"
+#include "apps/run_folder.h"
+#include "apps/terminal.h"
+#include "data/image.h"
+#include "data/voc.h"
+#include "kernels/launch/check.h"
+#include "model/options.h"
+#include "weights/checkpoint.h"
+
+namespace frcnn::apps {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+struct InspectArguments {
+  std::string path, split = "all";
+  bool json = false, tensors = false;
+};
+
+/// What inspect says: lines for a reader, and the same as JSON.
+struct Findings {
+  std::string text;
+  Json json;
+};
+
+Json tensor_list(const TensorMap& tensors) {
+  Json list = Json::array();
+  for (const auto& [name, tensor] : tensors)
+    list.push_back({{"name", name},
+                    {"shape", std::vector<int64_t>(tensor.shape().dims().begin(),
+                                                   tensor.shape().dims().end())},
+                    {"type", name_of(tensor.dtype())}});
+  return list;
+}
+
+int64_t elements(const TensorMap& tensors) {
+  int64_t count = 0;
+  for (const auto& [name, tensor] : tensors) count += tensor.numel();
+  return count;
+}
+
+Findings inspect_checkpoint(const fs::path& file, bool tensors) {
+  const Checkpoint c = load_checkpoint(file);
+  const Config config = parse_config(c.config, file.string() + " (config)");
+  const PreprocessConfig& p = config.model.preprocess;
+  Findings out;
+  std::string classes;
+  for (const std::string& name : c.classes) classes += (classes.empty() ? "" : ", ") + name;
+  out.text = fmt::format(
+      "{}: checkpoint, format version {}, written by frcnn {}\n"
+      "backbone    {}\nclasses     {}: {}\nparameters  {} tensors, {} numbers\n"
+      "buffers     {} tensors\noptimiser   {} tensors, {} numbers\n"
+      "pictures    {}, scale {:g}, mean {:g} {:g} {:g}, stddev {:g} {:g} {:g}, shorter side {}, "
+      "longer at most {}\n",
+      file.string(), kCheckpointVersion, c.program_version, config.model.backbone.name,
+      c.classes.size(), classes, c.parameters.size(), elements(c.parameters), c.buffers.size(),
+      c.optimizer.size(), elements(c.optimizer), p.channels, p.scale, p.mean[0], p.mean[1],
+      p.mean[2], p.stddev[0], p.stddev[1], p.stddev[2], p.shorter_side, p.longer_side);
+  Json training = Json::object();
+  for (const auto& [key, value] : c.training) {
+    std::visit([&, &name = key](const auto& v) { training[name] = v; }, value);
+    if (!key.starts_with("log."))
+      out.text += fmt::format("{} {}\n", padded("  " + key, 11), training[key].dump());
+  }
+  if (tensors)
+    for (const auto& [name, tensor] : c.parameters)
+      out.text += fmt::format("  {} {} {}\n", padded(name, 40), name_of(tensor.dtype()),
+                              tensor.shape().string());
+  out.json = {{"kind", "checkpoint"},
+              {"file", file.string()},
+              {"format_version", kCheckpointVersion},
+              {"program_version", c.program_version},
+              {"classes", c.classes},
+              {"training", training},
+              {"parameters", tensor_list(c.parameters)},
+              {"buffers", tensor_list(c.buffers)},
+              {"optimizer", tensor_list(c.optimizer)},
+              {"config", c.config}};
+  return out;
+}
+
+Findings inspect_config(const fs::path& file) {
+  const Config config = load_config(file);
+  Findings out;
+  out.text = fmt::format(
+      "{}: config, all settings are valid; those that differ from the default:\n", file.string());
+  Json changed = Json::object();
+  for (const OptionInfo& option : option_list()) {
+    const auto value = get_option(config, option.key);
+    if (value.value_or("") == option.default_value) continue;
+    out.text += fmt::format(
+        "  {} = {}{}\n", option.key, value.value_or(""),
+        option.default_value.empty() ? "" : fmt::format("    (default {})", option.default_value));
+    changed[option.key] = value.value_or("");
+  }
+  out.json = {{"kind", "config"},
+              {"file", file.string()},
+              {"changed", changed},
+              {"resolved", to_toml(config)}};
+  return out;
+}
+
+Findings inspect_picture(const fs::path& file) {
+  const ImageInfo info = read_image_info(file);
+  decode_image(file);  // a picture that cannot be decoded is an error
+  Findings out;
+  out.text = fmt::format("{}: picture, {} x {} pixels, EXIF orientation {}\n", file.string(),
+                         info.width, info.height, info.orientation);
+  out.json = {{"kind", "picture"},
+              {"file", file.string()},
+              {"width", info.width},
+              {"height", info.height},
+              {"orientation", info.orientation}};
+  return out;
+}
+
+Findings inspect_dataset(const fs::path& folder, const std::string& split) {
+  const Dataset set = open_dataset(folder, split, DataConfig());
+  const DatasetSummary s = summarise(set);
+  Findings out;
+  out.text = describe(set);
+  Json classes = Json::array(), findings = Json::array();
+  for (const auto& c : s.classes)
+    classes.push_back({{"name", c.name},
+                       {"boxes", c.boxes},
+                       {"images", c.images},
+                       {"difficult", c.difficult},
+                       {"truncated", c.truncated}});
+  for (const Finding& f : set.findings) findings.push_back(to_string(f));
+  std::string splits;
+  for (const std::string& name : voc_splits(find_voc_folder(folder))) splits += " " + name;
+  if (!splits.empty()) out.text += "splits:" + splits + "\n";
+  out.json = {{"kind", "dataset"},      {"name", set.name},
+              {"images", s.images},     {"images_without_objects", s.images_without_objects},
+              {"boxes", s.boxes},       {"repaired", s.repaired},
+              {"left_out", s.left_out}, {"classes", classes},
+              {"findings", findings}};
+  return out;
+}
+
+int inspect(const InspectArguments& arguments) {
+  const fs::path path = arguments.path;
+  check(fs::exists(path), "{}: there is no such file or folder", path.string());
+  Findings out;
+  if (fs::is_directory(path) && RunFolder(path).started())
+    out = inspect_checkpoint(model_file(path), arguments.tensors);
+  else if (fs::is_directory(path))
+    out = inspect_dataset(path, arguments.split);
+  else if (path.extension() == ".toml")
+    out = inspect_config(path);
+  else if (has_image_extension(path))
+    out = inspect_picture(path);
+  else
+    out = inspect_checkpoint(path, arguments.tensors);
+  std::fputs(arguments.json ? (out.json.dump(2) + "\n").c_str() : out.text.c_str(), stdout);
+  return kDone;
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, Action& action) {
+  auto a = std::make_shared<InspectArguments>();
+  CLI::App* command = app.add_subcommand(
+      "inspect", "say what a config, checkpoint, run, data set or picture holds");
+  command
+      ->add_option("PATH", a->path, "config (.toml), checkpoint, run, data set folder or picture")
+      ->required();
+  command->add_option("--split", a->split, "split of a data set")->capture_default_str();
+  command->add_flag("--tensors", a->tensors, "list the parameters of a checkpoint");
+  command->add_flag("--json", a->json, "print as JSON");
+  command->footer("Example: frcnn inspect VOC2007 --split trainval");
+  command->callback([&action, a] { action = [a] { return inspect(*a); }; });
+}
+
+}  // namespace frcnn::apps

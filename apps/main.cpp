@@ -1,0 +1,5 @@
+#include "apps/commands.h"
+
+int main(int argc, char** argv) {
+  return frcnn::apps::run_program(argc, argv);
+}

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "data/evaluate.h"
+
+namespace frcnn::apps {
+
+/// metrics.json of a run: {"validations": [{"step", "epoch", "split", "images", "iou", "map_area",
+/// ...}]}, one entry per validation.
+class MetricsFile {
+ public:
+  explicit MetricsFile(std::filesystem::path path) : path_(std::move(path)) {}
+
+  bool has(int64_t step) const;
+  /// Adds a validation, in the place of one of the same step.
+  void add(int64_t step, double epoch, const std::string& split, int64_t images,
+           const EvaluationResult& result);
+  /// Removes the validations after `step` (of a run that is resumed before them).
+  void cut_after(int64_t step);
+  /// The file's content; {"validations": []} when there is none. Throws Error for a broken file.
+  nlohmann::ordered_json read() const;
+
+ private:
+  void write(const nlohmann::ordered_json& content) const;
+  std::filesystem::path path_;
+};
+
+}  // namespace frcnn::apps

@@ -1,0 +1,91 @@
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <string>
+
+#include "apps/commands.h"
+#include "apps/terminal.h"
+#include "apps/version.h"
+#include "engine/memory.h"
+#include "kernels/launch/check.h"
+#include "kernels/launch/parallel.h"
+
+namespace frcnn::apps {
+namespace {
+
+/// Messages end up in one line whatever they quote.
+void print_error(std::string message) {
+  for (char& c : message)
+    if (c == '\n' || c == '\r') c = ' ';
+  std::fprintf(stderr, "frcnn: error: %s\n", message.c_str());
+}
+
+struct Globals {
+  int threads = 0;
+  std::string memory_limit;
+
+  void apply() const {
+    if (threads > 0) kernels::set_num_threads(threads);
+    if (!memory_limit.empty()) CachingAllocator::of(Device{}).set_limit(parse_bytes(memory_limit));
+  }
+};
+
+int run(CLI::App& app, const Globals& globals, const Action& action, int argc,
+        const char* const* argv) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForAllHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForVersion& version) {
+    return app.exit(version);
+  } catch (const CLI::ParseError& error) {
+    const auto chosen = app.get_subcommands();
+    print_error(fmt::format("{} (see `frcnn{} --help`)", error.what(),
+                            chosen.empty() ? "" : " " + chosen.front()->get_name()));
+    return kUsage;
+  }
+  globals.apply();
+  if (action) return action();
+  std::fputs(app.help().c_str(), stdout);
+  return kDone;
+}
+
+}  // namespace
+
+int run_program(int argc, const char* const* argv) {
+  CLI::App app(
+      "frcnn trains, evaluates and runs Faster R-CNN object detectors.\n"
+      "Example: frcnn train configs/quickstart.toml --data DIR --out RUN");
+  app.name("frcnn");
+  app.set_version_flag(
+      "--version", [] { return version_text(); }, "print versions and exit");
+  Globals globals;
+  app.add_option("--threads", globals.threads, "threads for computing; default: all cores")
+      ->check(CLI::Range(1, 4096))
+      ->type_name("N");
+  app.add_option("--mem-limit", globals.memory_limit,
+                 "most memory that tensors may take, e.g. 4GiB or 500MB; default: no limit")
+      ->type_name("SIZE");
+  app.fallthrough();  // global options may stand behind the command
+  app.require_subcommand(0, 1);
+  Action action;
+  for (const auto& add :
+       {add_train, add_eval, add_score, add_detect, add_inspect, add_synth, add_report})
+    add(app, action);
+  app.footer("Every command has --help. Exit codes: 0 done, 1 failed, 2 wrong usage.");
+  try {
+    return run(app, globals, action, argc, argv);
+  } catch (const UsageError& error) {
+    print_error(error.what());
+    return kUsage;
+  } catch (const std::bad_alloc&) {
+    print_error("out of memory");
+  } catch (const std::exception& error) {
+    print_error(error.what());
+  }
+  return kFailed;
+}
+
+}  // namespace frcnn::apps

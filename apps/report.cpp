@@ -1,0 +1,184 @@
+#include "apps/report.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "apps/chart.h"
+#include "apps/metrics_file.h"
+#include "apps/report_style.h"
+#include "apps/training_log.h"
+#include "apps/version.h"
+#include "data/files.h"
+#include "kernels/launch/check.h"
+#include "model/options.h"
+
+namespace frcnn::apps {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string percent(const Json& value) {
+  return value.is_number() ? fmt::format("{:.1f} %", 100 * value.get<double>()) : "–";
+}
+
+std::string number(const Json& value) {
+  return value.is_number() ? fmt::format("{:.4f}", value.get<double>()) : "–";
+}
+
+std::string fact(const std::string& value, const std::string& label) {
+  return fmt::format("<div class='fact'><b>{}</b><span>{}</span></div>", escape_html(value),
+                     escape_html(label));
+}
+
+std::string facts(const Config& config, const LogTable& log, const Json& validations) {
+  std::string html = "<section class='facts'>";
+  if (!validations.empty()) {
+    const Json& last = validations.back();
+    const std::string at = fmt::format("@{:g}", last.value("iou", 0.5));
+    html += fact(percent(last["map_area"]), "mAP" + at + ", area under curve");
+    html += fact(percent(last["map_voc07_11point"]), "mAP" + at + ", VOC07 11-point");
+  }
+  const auto* steps = log.find("step");
+  const auto* epochs = log.find("epoch");
+  const auto* losses = log.find("loss");
+  if (steps && epochs && losses && !steps->empty()) {
+    html += fact(fmt::format("{:.0f}", steps->back()), "steps");
+    html += fact(fmt::format("{:.1f}", epochs->back()), "epochs");
+    html += fact(fmt::format("{:.3f}", losses->back()), "last loss");
+  }
+  html += fact(config.model.backbone.name, "backbone");
+  return html + "</section>\n";
+}
+
+std::string loss_charts(const LogTable& log) {
+  const auto* steps = log.find("step");
+  if (!steps || steps->empty()) return "<p class='note'>The log has no rows yet.</p>\n";
+  const auto series = [&](const char* column, const char* name) -> Series {
+    const auto* values = log.find(column);
+    if (!values) return {name, {}, {}};
+    return {name, *steps, *values, false, true};
+  };
+  std::string html = chart_html({"step", {series("loss", "total")}}, "Total loss");
+  html += chart_html(
+      {"step",
+       {series("loss_rpn_class", "RPN class"), series("loss_rpn_box", "RPN box"),
+        series("loss_roi_class", "detector class"), series("loss_roi_box", "detector box")}},
+      "Losses");
+  Chart rates{"step", {}};
+  for (size_t i = 0; i < log.names.size(); ++i)
+    if (log.names[i].starts_with("lr_") && log.names[i].find("_biases") == std::string::npos &&
+        log.names[i].find("_norms") == std::string::npos)
+      rates.series.push_back({log.names[i].substr(3), *steps, log.columns[i]});
+  // Equal schedules lie on each other: one curve says it.
+  const bool equal = std::all_of(rates.series.begin(), rates.series.end(),
+                                 [&](const Series& s) { return s.y == rates.series.front().y; });
+  if (equal && rates.series.size() > 1) rates.series.resize(1);
+  if (!rates.series.empty()) html += chart_html(rates, "Learning rate");
+  return html;
+}
+
+std::string validation_chart(const Json& validations) {
+  if (validations.size() < 2) return "";
+  Series area{"area under curve", {}, {}, true}, voc07{"VOC07 11-point", {}, {}, true};
+  for (const Json& v : validations) {
+    if (!v["map_area"].is_number()) continue;
+    area.x.push_back(v["step"].get<double>());
+    area.y.push_back(v["map_area"].get<double>());
+    voc07.x.push_back(v["step"].get<double>());
+    voc07.y.push_back(v["map_voc07_11point"].get<double>());
+  }
+  Chart chart{"step", {area, voc07}};
+  chart.y_max = 1;
+  return chart_html(chart, "mAP on the validation split");
+}
+
+std::string class_table(const Json& validations) {
+  if (validations.empty()) return "<p class='note'>No validation has been done.</p>\n";
+  const Json& last = validations.back();
+  const std::string at = fmt::format("AP@{:g}", last.value("iou", 0.5));
+  std::string html = fmt::format(
+      "<p class='note'>Step {}, {} pictures of split “{}”.</p><div class='scroll'><table>"
+      "<thead><tr><th>class</th><th>objects</th><th>detections</th><th>{} area</th>"
+      "<th>{} VOC07 11-point</th></tr></thead><tbody>",
+      last["step"].get<int64_t>(), last.value("images", 0),
+      escape_html(last.value("split", std::string())), at, at);
+  for (const Json& c : last["classes"]) {
+    const double bar = c["ap_area"].is_number() ? 100 * c["ap_area"].get<double>() : 0;
+    html += fmt::format(
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td><span class='bar'><i "
+        "style='width:{:.1f}%'></i></span>{}</td><td>{}</td></tr>",
+        escape_html(c.value("name", std::string())), c.value("objects", 0),
+        c.value("detections", 0), bar, number(c["ap_area"]), number(c["ap_voc07_11point"]));
+  }
+  return html + fmt::format(
+                    "</tbody><tfoot><tr><td>mean (mAP)</td><td></td><td></td><td><span "
+                    "class='bar'></span>{}</td><td>{}</td></tr></tfoot></table></div>\n",
+                    number(last["map_area"]), number(last["map_voc07_11point"]));
+}
+
+std::string example_pictures(const RunFolder& folder) {
+  std::vector<std::filesystem::path> files;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.examples(), error))
+    if (entry.path().extension() == ".jpg") files.push_back(entry.path());
+  if (files.empty()) return "";
+  std::sort(files.begin(), files.end());
+  std::string html =
+      "<h2>Examples</h2><p class='note'>Pictures of the validation split with the detections that "
+      "score at least 0.5.</p><div class='pictures'>";
+  for (const auto& file : files) {
+    const std::string name = file.stem().string();
+    html += fmt::format("<img alt='{0}' title='{0}' src='data:image/jpeg;base64,{1}'>",
+                        escape_html(name.substr(name.find('-') + 1)), base64(read_bytes(file)));
+  }
+  return html + "</div>\n";
+}
+
+std::string settings(const std::string& toml) {
+  return "<h2>Settings</h2><details><summary>Resolved settings of the run (config.toml)</summary>"
+         "<pre>" +
+         escape_html(toml) + "</pre></details>\n";
+}
+
+}  // namespace
+
+std::string base64(const std::vector<uint8_t>& bytes) {
+  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  text.reserve((bytes.size() + 2) / 3 * 4);
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    const size_t rest = std::min<size_t>(3, bytes.size() - i);
+    uint32_t bits = 0;
+    for (size_t j = 0; j < 3; ++j) bits = bits << 8 | (j < rest ? bytes[i + j] : 0U);
+    for (size_t j = 0; j < 4; ++j) text += j <= rest ? kDigits[bits >> (18 - 6 * j) & 63] : '=';
+  }
+  return text;
+}
+
+void write_report(const RunFolder& folder) {
+  check(folder.started(), "{}: holds no run (no config.toml)", folder.root().string());
+  const std::string toml = read_text(folder.config());
+  const Config config = parse_config(toml, folder.config().string());
+  const LogTable log = std::filesystem::exists(folder.log()) ? read_log(folder.log()) : LogTable();
+  const Json metrics = MetricsFile(folder.metrics()).read();
+  const Json& validations = metrics["validations"];
+  const std::string name =
+      escape_html(std::filesystem::weakly_canonical(folder.root()).filename().string());
+  std::string html = fmt::format(
+      "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><meta name='viewport' "
+      "content='width=device-width, initial-scale=1'><meta name='color-scheme' content='light "
+      "dark'><title>{} – Faster R-CNN training</title>\n<style>{}</style></head>\n<body><main>\n"
+      "<h1>{}</h1><p class='note'>Faster R-CNN, {} backbone, trained with frcnn {}</p>\n",
+      name, kReportStyle, name, escape_html(config.model.backbone.name), program_version());
+  try {
+    html += facts(config, log, validations);
+    html += "<h2>Accuracy</h2>" + class_table(validations) + validation_chart(validations);
+  } catch (const nlohmann::json::exception& error) {
+    fail("{}: {}", folder.metrics().string(), error.what());
+  }
+  html += "<h2>Training</h2>" + loss_charts(log) + example_pictures(folder) + settings(toml);
+  html += "</main></body></html>\n";
+  write_file(folder.report(), std::string_view(html));
+}
+
+}  // namespace frcnn::apps

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "weights/checkpoint.h"
+
+namespace frcnn::apps {
+
+/// The folder of one training run:
+///
+///   config.toml      resolved settings
+///   run.json         data set folder, program version
+///   checkpoints/     step-00002000.h5, the newest few
+///   model.h5         the newest checkpoint (another name of the same file)
+///   log.csv          losses, learning rates, speed
+///   metrics.json     validations
+///   examples/        validation pictures with boxes
+///   report.html
+class RunFolder {
+ public:
+  explicit RunFolder(std::filesystem::path root) : root_(std::move(root)) {}
+
+  const std::filesystem::path& root() const { return root_; }
+  std::filesystem::path config() const { return root_ / "config.toml"; }
+  std::filesystem::path info() const { return root_ / "run.json"; }
+  std::filesystem::path log() const { return root_ / "log.csv"; }
+  std::filesystem::path metrics() const { return root_ / "metrics.json"; }
+  std::filesystem::path report() const { return root_ / "report.html"; }
+  std::filesystem::path examples() const { return root_ / "examples"; }
+  std::filesystem::path model() const { return root_ / "model.h5"; }
+  std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
+
+  /// Throws Error when a file could not be made in the folder, or the folder itself could not.
+  /// Leaves nothing behind.
+  void check_writable() const;
+  bool empty() const;
+  /// True when a run was started here.
+  bool started() const { return std::filesystem::exists(config()); }
+  void create() const;
+
+  /// Writes a checkpoint, lets model.h5 name it, removes all but the newest `keep`.
+  void save(const Checkpoint& checkpoint, int64_t step, int keep) const;
+  /// The newest checkpoint file; nullopt when there is none yet.
+  std::optional<std::filesystem::path> newest() const;
+
+ private:
+  /// Checkpoint files, oldest first.
+  std::vector<std::filesystem::path> list() const;
+  std::filesystem::path root_;
+};
+
+}  // namespace frcnn::apps

@@ -1,0 +1,209 @@
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/commands.h"
+#include "apps/dataset_io.h"
+#include "apps/evaluation_text.h"
+#include "apps/stop_signal.h"
+#include "apps/terminal.h"
+#include "apps/train_run.h"
+#include "apps/version.h"
+#include "data/files.h"
+#include "engine/memory.h"
+#include "kernels/launch/check.h"
+#include "model/options.h"
+
+namespace frcnn::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct TrainArguments {
+  std::string config, data, out, list_options;
+  std::vector<std::string> overrides;
+  bool resume = false, json = false;
+};
+
+/// Settings that may differ when a run goes on: they don't change what is computed.
+bool may_change(const std::string& key) {
+  for (const char* free : {"train.log_every", "train.checkpoint_every", "train.keep_checkpoints",
+                           "train.validate_every", "data.workers", "data.prefetch"})
+    if (key == free) return true;
+  return false;
+}
+
+/// The run's own settings with `arguments` on top; other settings than those it began with are
+/// refused by name.
+Config resumed_config(const RunFolder& folder, const TrainArguments& arguments) {
+  const Config before = load_config(folder.config());
+  const Config config = load_config(
+      arguments.config.empty() ? folder.config() : fs::path(arguments.config), arguments.overrides);
+  for (const OptionInfo& option : option_list()) {
+    const auto old_value = get_option(before, option.key), value = get_option(config, option.key);
+    if (old_value != value && !may_change(option.key))
+      throw UsageError(fmt::format(
+          "{}: the run was started with {} = {}, which cannot become {} on the way; start a new "
+          "run for that",
+          folder.root().string(), option.key, old_value.value_or("(as common)"),
+          value.value_or("(as common)")));
+  }
+  return config;
+}
+
+/// Folder of the data set: the argument, or that of the run to be resumed.
+std::string data_folder(const RunFolder& folder, const TrainArguments& arguments) {
+  if (!arguments.data.empty()) return arguments.data;
+  if (!fs::exists(folder.info())) throw UsageError("train needs --data DIR");
+  try {
+    return nlohmann::json::parse(read_text(folder.info())).at("data").get<std::string>();
+  } catch (const nlohmann::json::exception& error) {
+    fail("{}: does not name the data set (give --data): {}", folder.info().string(), error.what());
+  }
+}
+
+void check_arguments(const RunFolder& folder, const TrainArguments& arguments) {
+  const std::string out = folder.root().string();
+  if (fs::exists(folder.root()) && !fs::is_directory(folder.root()))
+    throw UsageError(out + ": is a file, expected a folder for the run");
+  if (!arguments.resume) {
+    if (arguments.config.empty())
+      throw UsageError("train needs a config: frcnn train CONFIG.toml --data DIR --out RUN");
+    if (!folder.empty())
+      throw UsageError(out + ": is not empty; choose another folder, or --resume the run in it");
+  } else if (!folder.started() && (arguments.config.empty() || !folder.empty())) {
+    throw UsageError(out + ": holds no run that could be resumed (no config.toml)");
+  }
+}
+
+void print_summary(const Config& config, const Dataset& training, const Dataset* validation,
+                   const RunFolder& folder, TrainRun& run) {
+  Trainer& trainer = run.trainer();
+  const auto& model = config.model;
+  const auto& parameters = trainer.model().parameters();
+  std::string classes;
+  for (const std::string& name : training.class_names)
+    classes += (classes.empty() ? "" : ", ") + name;
+  std::fprintf(stderr, "run        %s\n", folder.root().c_str());
+  std::fprintf(stderr, "data       %s: %zu pictures, %zu classes: %s\n", training.name.c_str(),
+               training.images.size(), training.class_names.size(), classes.c_str());
+  print_findings(training);
+  if (validation) {
+    std::fprintf(stderr, "validation %s: %zu pictures\n", validation->name.c_str(),
+                 validation->images.size());
+    print_findings(*validation);
+  }
+  std::fprintf(
+      stderr, "model      %s, stride %ld, %ld anchors per cell, %s %d x %d, %.2f M weights\n",
+      model.backbone.name.c_str(), static_cast<long>(trainer.model().backbone_spec().stride()),
+      static_cast<long>(trainer.model().anchors_per_cell()), model.roi.layer.c_str(),
+      model.roi.pooled_height, model.roi.pooled_width,
+      static_cast<double>(parameters.count()) / 1e6);
+  std::fprintf(stderr, "pictures   shorter side %d, longer at most %d, %s\n",
+               model.preprocess.shorter_side, model.preprocess.longer_side,
+               model.preprocess.channels.c_str());
+  const auto& t = config.train;
+  std::fprintf(stderr, "training   %ld steps of %d x %d pictures (%.1f epochs), seed %lu\n",
+               static_cast<long>(trainer.total_steps()), t.batch, t.iter_size,
+               static_cast<double>(trainer.total_steps()) * t.batch * t.iter_size /
+                   static_cast<double>(training.images.size()),
+               static_cast<unsigned long>(t.seed));
+  std::string rates;
+  for (const auto& [name, rate] : trainer.learning_rates())
+    rates += fmt::format("{}{} {:g}", rates.empty() ? "" : ", ", name, rate);
+  std::fprintf(stderr, "rates      at step %ld: %s; per picture %g\n",
+               static_cast<long>(trainer.steps()), rates.c_str(),
+               config.optimizer.lr / (t.batch * t.iter_size));
+  if (trainer.steps() > 0)
+    std::fprintf(stderr, "resumed    at step %ld\n", static_cast<long>(trainer.steps()));
+}
+
+int train(const TrainArguments& arguments) {
+  const RunFolder folder(arguments.out);
+  check_arguments(folder, arguments);
+  const bool resuming = arguments.resume && folder.started();
+  const Config config = resuming ? resumed_config(folder, arguments)
+                                 : load_config(arguments.config, arguments.overrides);
+  const std::string data = data_folder(folder, arguments);
+  folder.check_writable();
+  const Dataset training = open_dataset(data, config.data.train_split, config.data);
+  require_not_empty(training, true);
+  DataConfig validation_config = config.data;
+  validation_config.classes = training.class_names;
+  Dataset validation;
+  const bool validates = !config.data.val_split.empty();
+  if (validates) {
+    validation = open_dataset(data, config.data.val_split, validation_config);
+    require_not_empty(validation, true);
+  }
+  TrainRun run(config, training, validates ? &validation : nullptr, folder);
+  if (const auto newest = folder.newest(); resuming && newest) run.restore(*newest);
+  print_summary(config, training, validates ? &validation : nullptr, folder, run);
+
+  folder.create();
+  const nlohmann::ordered_json info = {{"data", fs::absolute(data).string()},
+                                       {"program_version", program_version()}};
+  write_file(folder.info(), std::string_view(info.dump(2) + "\n"));
+  write_file(folder.config(), std::string_view(to_toml(config)));
+  if (!run.run()) {
+    std::fprintf(stderr, "stopped at step %ld of %ld; to go on: frcnn train --resume --out %s\n",
+                 static_cast<long>(run.trainer().steps()),
+                 static_cast<long>(run.trainer().total_steps()), folder.root().c_str());
+    return stop_exit_code();
+  }
+  std::fprintf(stderr, "peak memory of tensors %s\n",
+               bytes_text(static_cast<double>(CachingAllocator::of(Device{}).stats().peak_reserved))
+                   .c_str());
+  if (arguments.json) {
+    std::printf("%s\n", MetricsFile(folder.metrics()).read().dump(2).c_str());
+  } else {
+    if (run.result()) std::fputs(evaluation_table(*run.result()).c_str(), stdout);
+    std::printf("model  %s\nreport %s\n", folder.model().c_str(), folder.report().c_str());
+  }
+  return kDone;
+}
+
+int list_options(const std::string& form) {
+  std::fputs((form == "markdown" ? options_markdown() : options_text()).c_str(), stdout);
+  return kDone;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Action& action) {
+  auto a = std::make_shared<TrainArguments>();
+  CLI::App* command = app.add_subcommand("train", "train a detector on a labelled data set");
+  command->add_option("CONFIG", a->config, "settings as TOML (see --help-config)");
+  command->add_option("--set", a->overrides, "change one setting: --set rpn.positive_iou=0.6")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false);
+  command->add_option("--data", a->data, "data set in VOC layout")->type_name("DIR");
+  command->add_option("--out", a->out, "folder for checkpoints, logs and the report")
+      ->type_name("RUN");
+  command->add_flag("--resume", a->resume,
+                    "go on where the run in --out stopped, with the same result as if it had not");
+  command->add_flag("--json", a->json, "print the validation results as JSON");
+  command
+      ->add_option("--help-config", a->list_options,
+                   "list every setting with default and range, as text or markdown")
+      ->expected(0, 1)
+      ->check(CLI::IsMember({"text", "markdown"}))
+      ->type_name("FORM");
+  command->footer(
+      "Example: frcnn train configs/quickstart.toml --data shapes --out runs/first "
+      "--set train.steps=500");
+  command->callback([&action, a, command] {
+    if (command->count("--help-config")) {
+      action = [a] { return list_options(a->list_options); };
+      return;
+    }
+    if (a->out.empty()) throw CLI::RequiredError("--out");
+    action = [a] { return train(*a); };
+  });
+}
+
+}  // namespace frcnn::apps

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "apps/metrics_file.h"
+#include "apps/run_folder.h"
+#include "apps/training_log.h"
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "model/config.h"
+#include "model/trainer.h"
+
+namespace frcnn::apps {
+
+/// One training run from its start or from a checkpoint to its end: updates, log, checkpoints,
+/// validations, report.
+class TrainRun {
+ public:
+  /// `validation` is nullptr when there is none. Both sets must outlive the run.
+  TrainRun(Config config, const Dataset& training, const Dataset* validation, RunFolder folder);
+
+  /// Takes the state of a checkpoint. Throws Error when it belongs to another data set or model.
+  void restore(const std::filesystem::path& file);
+  /// Trains to the end, or until a stop signal; the state is on the disk then. Returns true when
+  /// the run is complete.
+  bool run();
+
+  Trainer& trainer() { return trainer_; }
+  /// Updates that the run still has to do.
+  int64_t remaining() const { return trainer_.total_steps() - trainer_.steps(); }
+  /// The last validation's result; nullopt when there was none in this process.
+  const std::optional<EvaluationResult>& result() const { return result_; }
+
+ private:
+  void train();
+  void one_step(Loader& loader);
+  void write_log_row(const Loader& loader);
+  void save();
+  bool validation_due() const;
+  void validate();
+  double epoch() const;
+  std::vector<std::string> group_names() const;
+  std::string progress_detail(const StepStats& stats) const;
+
+  Config config_;
+  const Dataset& training_;
+  const Dataset* validation_;
+  RunFolder folder_;
+  Trainer trainer_;
+  MetricsFile metrics_;
+  LoaderCursor cursor_;
+  LogWindow window_;
+  std::optional<TrainingLog> log_;
+  std::optional<EvaluationResult> result_;
+  StepStats last_;
+  // Of the current log window: time, pictures, time that was spent waiting for data.
+  double window_start_ = 0, window_wait_ = 0;
+  int64_t window_images_ = 0;
+  double images_per_second_ = 0, data_wait_ = 0;
+};
+
+}  // namespace frcnn::apps
