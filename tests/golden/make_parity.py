@@ -9,8 +9,11 @@
 Weights are random but calibrated on the picture: every convolution and hidden unit has zero mean and
 unit deviation before its ReLU, so that features differ from place to place as in a trained net, and
 the outputs spread objectness and scores. A seed is taken only if float32 and float64 give the same
-detections: then no decision hangs on rounding. `noise` holds the relative L2 distance between the
-float32 and the float64 gradient of every parameter: the accuracy that can be asked for.
+detections: then no decision hangs on rounding. Samples are those of the float32 step; losses and
+gradients are those of the same step in float64. `noise` holds the relative L2 distance of the float32
+gradient from it, for every parameter: what can be asked of other float32 arithmetic. It is large in
+deep nets on large pictures, where some ReLU and pooling decisions always hang on rounding;
+`vgg16 --shorter 120 --noise 2e-5` takes a small picture and a seed where none does.
 
 Contents of expected.h5, and of each group of parity_tiny.h5 (images are numbered in batch order):
   detections/boxes (D, 4) pixels of the picture, scores, labels (class, background not counted)
@@ -58,6 +61,7 @@ mean = [0.485, 0.456, 0.406]
 stddev = [0.229, 0.224, 0.225]
 shorter_side = {shorter}
 longer_side = {longer}
+rounding = "floor"
 pad_multiple = 32
 rounding = "floor"
 
@@ -79,6 +83,7 @@ only_inside = false
 size_filter = "after"
 batch = {rpn_batch}
 sigma = 3.0
+size_filter = "after"
 train = {{ pre_nms = {proposals}, post_nms = {proposals}, nms_iou = 0.7, min_size = 0.001 }}
 test = {{ pre_nms = {test_proposals}, post_nms = {test_proposals}, nms_iou = 0.7, min_size = 0.001 }}
 
@@ -110,6 +115,10 @@ class Case:
         self.sizes, self.proposals, self.test_proposals = sizes, proposals, test_proposals
         self.rpn_batch, self.roi_batch = rpn_batch, roi_batch
         self.channels, self.norm = channels, norm  # tiny only; norm: None, "frozen", "train"
+        # A value near zero (or near its neighbour in a pooling window) may fall on the other side in
+        # other arithmetic, which moves its whole gradient. With 60 million values some always do; a
+        # mean of two deviations leaves fewer.
+        self.shift = 0 if channels else 2
 
     def config(self):
         if self.channels:
@@ -192,8 +201,9 @@ def calibrate(case, model, names, image):
             return output  # its batch norm does the work
         gain = spread.get(name, 1.0) / deviation.clamp(min=1e-6)
         layer.weight.mul_(gain.reshape([-1] + [1] * (layer.weight.dim() - 1)))
-        layer.bias.copy_((layer.bias - mean) * gain)
-        return (output - mean.reshape(shape)) * gain.reshape(shape)
+        shift = case.shift if name.startswith("backbone") else 0
+        layer.bias.copy_((layer.bias - mean) * gain + shift)
+        return (output - mean.reshape(shape)) * gain.reshape(shape) + shift
 
     with torch.no_grad():
         for name, layer in names.items():
@@ -313,28 +323,40 @@ def distance(a, b):
     return float((a["boxes"] - b["boxes"]).abs().max()), float((a["scores"] - b["scores"]).abs().max())
 
 
-def make(case, images, targets, first_seed):
-    """{dataset: array} of one case, and the untouched model with its names."""
-    for seed in range(first_seed, first_seed + 20):
-        torch.manual_seed(seed)
-        model, names = build(case)
-        calibrate(case, model, names, images[0])
-        for background in range(0, 30):  # until few scores pass the threshold
-            detections, proposals, features = detect(model, images[0])
-            count = len(detections["boxes"])
-            if count <= 60:
-                break
-            with torch.no_grad():
-                names["head.cls"].bias[0] += 1
-        exact, _, _ = detect(copy.deepcopy(model).double(), images[0].double())
-        pixels, scores = distance(detections, exact)
-        print(f"{case.name}: seed {seed}, background bias {background}: {count} detections, {len(proposals['boxes'])} proposals; "
-              f"float32 and float64 differ by {pixels:.1e} px, {scores:.1e}", flush=True)
-        if 20 < count <= 60 and pixels < 3e-3 and scores < 3e-5:
+def find_weights(case, image, seed):
+    """A calibrated model, its names and its detections; None where they depend on rounding."""
+    torch.manual_seed(seed)
+    model, names = build(case)
+    calibrate(case, model, names, image)
+    for background in range(0, 30):  # until few scores pass the threshold
+        detections, proposals, features = detect(model, image)
+        count = len(detections["boxes"])
+        if count <= 60:
             break
-    else:
-        raise SystemExit(f"{case.name}: no seed found")
+        with torch.no_grad():
+            names["head.cls"].bias[0] += 1
+    exact, _, _ = detect(copy.deepcopy(model).double(), image.double())
+    pixels, scores = distance(detections, exact)
+    print(f"{case.name}: seed {seed}, background bias {background}: {count} detections, {len(proposals['boxes'])} proposals; "
+          f"float32 and float64 differ by {pixels:.1e} px, {scores:.1e}", flush=True)
+    good = 10 < count <= 60 and pixels < 3e-3 and scores < 3e-5
+    return (model, names, detections, proposals, features) if good else None
 
+
+def make(case, images, targets, first_seed, noise_limit=float("inf")):
+    """{dataset: array} of one case."""
+    for seed in range(first_seed, first_seed + 50):
+        found = find_weights(case, images[0], seed)
+        if not found:
+            continue
+        data, noise = measure(case, images, targets, *found)
+        if noise <= noise_limit:
+            return data
+    raise SystemExit(f"{case.name}: no seed found")
+
+
+def measure(case, images, targets, model, names, detections, proposals, features):
+    """{dataset: array}, and the largest gradient noise."""
     data = {"detections/boxes": detections["boxes"], "detections/scores": detections["scores"],
             "detections/labels": detections["labels"] - 1, "proposals/boxes": proposals["boxes"],
             "proposals/scores": proposals["scores"]}
@@ -354,10 +376,10 @@ def make(case, images, targets, first_seed):
     exact = dict(double.named_parameters())
     worst = (0.0, "")
     for key, value in trained.named_parameters():
-        gradient, reference = value.grad, exact[key].grad
-        noise = float((gradient - reference).norm() / reference.norm())
+        reference = exact[key].grad
+        noise = float((value.grad - reference).norm() / reference.norm())
         worst = max(worst, (noise, ours[key]))
-        data["train/gradients/" + ours[key]] = gradient
+        data["train/gradients/" + ours[key]] = reference
         data["train/noise/" + ours[key]] = torch.tensor([noise])
     if case.norm == "train":
         for key, module in trained.named_modules():
@@ -368,12 +390,12 @@ def make(case, images, targets, first_seed):
     print(f"  largest gradient noise {worst[0]:.1e} at {worst[1]}; "
           f"{int(samples.arrays()['rpn_sample_labels'].sum())} positive anchors, "
           f"{int((samples.arrays()['roi_labels'] > 0).sum())} positive RoIs")
-    data["train/losses"] = torch.stack([losses[k] for k in LOSSES])
+    data["train/losses"] = torch.stack([exact_losses[k] for k in LOSSES])
     data["train/gt_boxes"] = torch.cat([t["boxes"] for t in targets])
     data["train/gt_labels"] = torch.cat([t["labels"] - 1 for t in targets])
     data["train/gt_image"] = torch.cat([torch.full_like(t["labels"], i) for i, t in enumerate(targets)])
     data.update({"train/" + k: v for k, v in samples.arrays().items()})
-    return data
+    return data, worst[0]
 
 
 def write(file, groups):
@@ -444,7 +466,7 @@ def make_vgg16(args):
         image.convert("RGB").save(args.out / "input.png")
     image, target = read_image(args.out / "input.png"), read_target(args.xml, VOC, 1, 1)
     case = Case("vgg16", VOC, args.hidden, args.shorter, 1000, [128, 256, 512])
-    data = make(case, [image], [target], args.seed)
+    data = make(case, [image], [target], args.seed, args.noise)
     weights = {k.removeprefix("parameters/"): data.pop(k) for k in list(data) if k.startswith("parameters/")}
     (args.out / "parity.toml").write_text(case.config())
     write(args.out / "expected.h5", {"": data})
@@ -463,7 +485,9 @@ def main():
     full.add_argument("--picture", type=Path, default=data / "voc2012_sample/JPEGImages/2007_000480.jpg")
     full.add_argument("--xml", type=Path, default=data / "voc2012_sample/Annotations/2007_000480.xml")
     full.add_argument("--hidden", type=int, default=4096)
-    full.add_argument("--shorter", type=int, default=600, help="shorter side in pixels (longer at most 1000)")
+    full.add_argument("--shorter", type=int, default=600, 
+                      help="shorter side in pixels, longer at most 1000; pick one that divides evenly (torchvision rounds down)")
+    full.add_argument("--noise", type=float, default=float("inf"), help="tries seeds until all gradient noise is below")
     full.add_argument("--out", type=Path, default=root / "build/parity")
     for mode in (tiny, full):
         mode.add_argument("--seed", type=int, default=1)

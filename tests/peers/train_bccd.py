@@ -83,7 +83,7 @@ def detector(args, classes):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
         for layer in model.roi_heads.modules():
             if isinstance(layer, nn.Linear):
-                nn.init.xavier_normal_(layer.weight)
+                nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
         nn.init.normal_(model.roi_heads.box_predictor.bbox_pred.weight, std=0.001)
     return model.to(memory_format=torch.channels_last) if args.channels_last else model
