@@ -61,9 +61,7 @@ mean = [0.485, 0.456, 0.406]
 stddev = [0.229, 0.224, 0.225]
 shorter_side = {shorter}
 longer_side = {longer}
-rounding = "floor"
 pad_multiple = 32
-rounding = "floor"
 
 [backbone]
 {backbone}
@@ -83,7 +81,6 @@ only_inside = false
 size_filter = "after"
 batch = {rpn_batch}
 sigma = 3.0
-size_filter = "after"
 train = {{ pre_nms = {proposals}, post_nms = {proposals}, nms_iou = 0.7, min_size = 0.001 }}
 test = {{ pre_nms = {test_proposals}, post_nms = {test_proposals}, nms_iou = 0.7, min_size = 0.001 }}
 
