@@ -104,6 +104,7 @@ double sigmoid_cross_entropy_forward(int64_t count, const T* logits, const int32
     double total = 0;
     for (int64_t i = begin; i < end; ++i) {
       if (labels[i] < 0) continue;
+      check_label(labels[i], 2, i);
       const double x = static_cast<double>(logits[i]);
       total +=
           (x > 0 || std::isnan(x) ? x : 0.0) - x * labels[i] + std::log1p(std::exp(-std::abs(x)));
