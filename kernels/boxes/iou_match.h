@@ -16,8 +16,12 @@ namespace cpu {
 /// For each of `count` boxes the best IoU with any of `objects` ground-truth boxes and which one
 /// (the first of equals; -1 without objects), and for each object the best IoU with any box.
 /// Objects are taken in tiles: memory is O(count + objects), never their product. Boxes with
-/// skip[i] = 1 get IoU -1 and index -1 and don't count for the objects. Empty boxes have IoU 0.
-/// Deterministic.
+/// skip[i] = 1 get IoU -1 and index -1 and don't count for the objects. Empty boxes, and boxes with
+/// a NaN, have IoU 0.
+///
+/// IoU = inter / ((area of the box + area of the object) - inter), every operation rounded to T by
+/// itself (no fused multiply-add): equal overlaps are equal numbers, here, in match_labels() and on
+/// every device. Deterministic.
 template <typename T>
 void iou_best(int64_t count, int64_t objects,
               const T* boxes,       // (count, 4)
@@ -29,8 +33,9 @@ void iou_best(int64_t count, int64_t objects,
 
 /// Labels from iou_best(): 1 where best_iou >= positive, or (match_best) where the IoU with some
 /// object equals that object's highest, which must be above 0; 0 where best_iou < negative; else
-/// -1. Skipped boxes are -1. Positives win over negatives. A positive keeps its own best object as
-/// its target, as the original code and torchvision do.
+/// -1. The limits are compared as numbers of type T. Skipped boxes are -1. Positives win over
+/// negatives. An object that no box overlaps makes none positive (in torchvision it makes all). A
+/// positive keeps its own best object as its target, as the original code and torchvision do.
 template <typename T>
 void match_labels(const MatchParams& params, int64_t count, int64_t objects,
                   const T* boxes,        // (count, 4)

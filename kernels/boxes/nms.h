@@ -9,10 +9,10 @@ namespace frcnn::kernels::cpu {
 /// `max_keep`. With groups, only boxes of one group (class, image) suppress each other. Writes the
 /// positions of the kept boxes, rising, and returns their number.
 ///
-/// The IoU is computed in T and compared with the threshold as a real number: an overlap of 3/10 in
-/// float is a little more than 0.3 and suppresses, as in torchvision. Two empty boxes never
-/// suppress each other, even at the same place; NaN coordinates neither suppress nor are
-/// suppressed. Memory O(count), time O(count * kept) pairs. Deterministic.
+/// The IoU is computed in T, each operation rounded by itself, and compared with the threshold as a
+/// real number: an overlap of 3/10 in float is a little more than 0.3 and suppresses, as in
+/// torchvision. Two empty boxes never suppress each other, even at the same place; NaN coordinates
+/// neither suppress nor are suppressed. Memory O(count), time O(count * kept) pairs. Deterministic.
 template <typename T>
 int64_t nms_sorted(int64_t count, double threshold, int64_t max_keep,
                    const T* boxes,         // (count, 4), best first
