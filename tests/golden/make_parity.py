@@ -61,6 +61,7 @@ mean = [0.485, 0.456, 0.406]
 stddev = [0.229, 0.224, 0.225]
 shorter_side = {shorter}
 longer_side = {longer}
+rounding = "floor"
 pad_multiple = 32
 
 [backbone]
