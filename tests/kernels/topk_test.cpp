@@ -49,7 +49,7 @@ TEST_CASE("A20 top-k: the first k of a stable sort, with many equal scores") {
 }
 
 TEST_CASE("top-k: NaN comes last, behind minus infinity, in order of position") {
-  const std::vector<float> scores = {kNan, 1, -kInf, kNan, 2, kInf, 0.0f, -0.0f};
+  const std::vector<float> scores = {kNan, 1, -kInf, kNan, 2, kInf, -0.0f, 0.0f};
   FRCNN_CHECK_SAME(top(scores, 8), std::vector<int64_t>{5, 4, 1, 6, 7, 2, 0, 3});
   FRCNN_CHECK_SAME(top(scores, 6), std::vector<int64_t>{5, 4, 1, 6, 7, 2});
   FRCNN_CHECK_SAME(top(scores, 7), std::vector<int64_t>{5, 4, 1, 6, 7, 2, 0});
