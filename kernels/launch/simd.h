@@ -18,9 +18,10 @@
 namespace frcnn::kernels {
 
 /// Vectors of N numbers for kernels whose loops the compiler does not vectorise by itself. The
-/// types need no alignment beyond that of T, and lower to what the target has: any N works
-/// everywhere. They are passed by reference only: by value their calling convention depends on the
-/// target.
+/// types need no alignment beyond that of T. They are passed by reference only: by value their
+/// calling convention depends on the target. Arithmetic on vectors wider than the machine's is
+/// split by the compiler; comparisons and selections are not (they become scalar code): use Parts
+/// for those.
 template <typename T, int N>
 struct Simd {
   using Int = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
@@ -29,6 +30,33 @@ struct Simd {
   typedef int32_t I32Vec __attribute__((vector_size(N * 4), aligned(4), may_alias));
   typedef uint8_t U8Vec __attribute__((vector_size(N), aligned(1), may_alias));
 };
+
+/// One number is just that: a vector of one is slow code.
+template <typename T>
+struct Simd<T, 1> {
+  using Int = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
+  using Vec = T;
+  using IntVec = Int;
+  using I32Vec = int32_t;
+  using U8Vec = uint8_t;
+};
+
+/// N numbers as kCount vectors of at most 32 bytes.
+template <typename T, int N>
+struct Parts {
+  static constexpr int kLanes = N < int(32 / sizeof(T)) ? N : int(32 / sizeof(T));
+  static constexpr int kCount = N / kLanes;
+  using V = Simd<T, kLanes>;
+};
+
+/// to = from, number by number, between vectors (or numbers) of the same length.
+template <typename To, typename From>
+FRCNN_INLINE void convert_lanes(const From& from, To& to) {
+  if constexpr (std::is_arithmetic_v<From>)
+    to = static_cast<To>(from);
+  else
+    to = __builtin_convertvector(from, To);
+}
 
 }  // namespace frcnn::kernels
 

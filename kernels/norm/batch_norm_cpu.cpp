@@ -50,46 +50,50 @@ void for_pieces(const std::vector<MapPiece>& pieces, const Body& body) {
   });
 }
 
-/// The vector of lanes that starts at p, or its first number in all lanes.
+/// N numbers as parts, with what the loops below do to them.
 template <typename T, int N>
-FRCNN_INLINE void load_lanes(const T* p, bool broadcast, typename Simd<T, N>::Vec& lanes) {
-  using Vec = typename Simd<T, N>::Vec;
-  lanes = broadcast ? Vec{} + *p : FRCNN_LOAD(Vec, p);
-}
+struct Lanes {
+  using P = Parts<T, N>;
+  using Vec = typename P::V::Vec;
+  Vec part[P::kCount];
+
+  /// The numbers from p on, or the first of them in all lanes.
+  FRCNN_INLINE void load(const T* p, bool broadcast) {
+    for (int k = 0; k < P::kCount; ++k)
+      part[k] = broadcast ? Vec{} + *p : FRCNN_LOAD(Vec, p + k * P::kLanes);
+  }
+  FRCNN_INLINE double lane(int j) const {
+    if constexpr (N == 1)
+      return static_cast<double>(part[0]);
+    else
+      return static_cast<double>(part[j / P::kLanes][j % P::kLanes]);
+  }
+};
 
 /// first = mean, second = sum of squared deviations from it, per lane.
 template <typename T, int N>
 FRCNN_SIMD void moments(const MapPiece& piece, const T* x, LaneSums& sums) {
-  using Vec = typename Simd<T, N>::Vec;
+  using P = Parts<T, N>;
+  using Vec = typename P::V::Vec;
   const T* p = x + piece.offset;
-  Vec total[4] = {};
-  const int64_t whole = piece.steps / 4 * 4;
-  for (int64_t i = 0; i < whole; i += 4)
-    for (int k = 0; k < 4; ++k) total[k] += FRCNN_LOAD(Vec, p + (i + k) * piece.stride);
-  for (int64_t i = whole; i < piece.steps; ++i) total[0] += FRCNN_LOAD(Vec, p + i * piece.stride);
-  const Vec mean = ((total[0] + total[1]) + (total[2] + total[3])) / static_cast<T>(piece.steps);
-  Vec squares[4] = {}, rest[4] = {};
-  for (int64_t i = 0; i < whole; i += 4)
-    for (int k = 0; k < 4; ++k) {
-      const Vec d = FRCNN_LOAD(Vec, p + (i + k) * piece.stride) - mean;
-      squares[k] += d * d;
-      rest[k] += d;
+  const T count = static_cast<T>(piece.steps);
+  Lanes<T, N> mean = {}, squares = {}, rest = {};
+  for (int64_t i = 0; i < piece.steps; ++i)
+    for (int k = 0; k < P::kCount; ++k)
+      mean.part[k] += FRCNN_LOAD(Vec, p + i * piece.stride + k * P::kLanes);
+  for (int k = 0; k < P::kCount; ++k) mean.part[k] /= count;
+  for (int64_t i = 0; i < piece.steps; ++i)
+    for (int k = 0; k < P::kCount; ++k) {
+      const Vec d = FRCNN_LOAD(Vec, p + i * piece.stride + k * P::kLanes) - mean.part[k];
+      squares.part[k] += d * d;
+      rest.part[k] += d;
     }
-  for (int64_t i = whole; i < piece.steps; ++i) {
-    const Vec d = FRCNN_LOAD(Vec, p + i * piece.stride) - mean;
-    squares[0] += d * d;
-    rest[0] += d;
-  }
   // What rounding left over from the mean goes back into it, and its square out of the second
   // moment.
-  const Vec left = ((rest[0] + rest[1]) + (rest[2] + rest[3])) / static_cast<T>(piece.steps);
-  const Vec square = (squares[0] + squares[1]) + (squares[2] + squares[3]);
   for (int j = 0; j < N; ++j) {
-    const double correction = static_cast<double>(left[j]);
-    sums.first[static_cast<size_t>(j)] = static_cast<double>(mean[j]) + correction;
-    sums.second[static_cast<size_t>(j)] =
-        std::max(0.0, static_cast<double>(square[j]) -
-                          static_cast<double>(piece.steps) * correction * correction);
+    const double left = rest.lane(j), steps = static_cast<double>(piece.steps);
+    sums.first[static_cast<size_t>(j)] = mean.lane(j) + left / steps;
+    sums.second[static_cast<size_t>(j)] = std::max(0.0, squares.lane(j) - left * left / steps);
   }
 }
 
@@ -97,51 +101,40 @@ FRCNN_SIMD void moments(const MapPiece& piece, const T* x, LaneSums& sums) {
 template <typename T, int N, bool kRelu>
 FRCNN_SIMD void normalize(const MapPiece& piece, bool broadcast, const PerChannel<T>& channels,
                           const T* x, T* y) {
-  using Vec = typename Simd<T, N>::Vec;
-  Vec mean, factor, shift;
-  load_lanes<T, N>(channels.mean.data() + piece.channel, broadcast, mean);
-  load_lanes<T, N>(channels.factor.data() + piece.channel, broadcast, factor);
-  load_lanes<T, N>(channels.shift.data() + piece.channel, broadcast, shift);
-  for (int64_t i = 0; i < piece.steps; ++i) {
-    const int64_t at = piece.offset + i * piece.stride;
-    Vec value = (FRCNN_LOAD(Vec, x + at) - mean) * factor + shift;
-    if (kRelu) value = value < Vec{} ? Vec{} : value;
-    FRCNN_STORE(Vec, y + at) = value;
-  }
-}
-
-/// Adds g and g * (x - mean) of one vector; g = dy, where y > 0 if relu.
-template <typename T, int N, bool kRelu, bool kProduct>
-FRCNN_INLINE void add_gradient(int64_t at, const typename Simd<T, N>::Vec& mean, const T* x,
-                               const T* y, const T* dy, typename Simd<T, N>::Vec& total,
-                               typename Simd<T, N>::Vec& product) {
-  using Vec = typename Simd<T, N>::Vec;
-  Vec g = FRCNN_LOAD(Vec, dy + at);
-  if (kRelu) g = FRCNN_LOAD(Vec, y + at) > Vec{} ? g : Vec{};
-  total += g;
-  if (kProduct) product += g * (FRCNN_LOAD(Vec, x + at) - mean);
+  using P = Parts<T, N>;
+  using Vec = typename P::V::Vec;
+  Lanes<T, N> mean, factor, shift;
+  mean.load(channels.mean.data() + piece.channel, broadcast);
+  factor.load(channels.factor.data() + piece.channel, broadcast);
+  shift.load(channels.shift.data() + piece.channel, broadcast);
+  for (int64_t i = 0; i < piece.steps; ++i)
+    for (int k = 0; k < P::kCount; ++k) {
+      const int64_t at = piece.offset + i * piece.stride + k * P::kLanes;
+      Vec value = (FRCNN_LOAD(Vec, x + at) - mean.part[k]) * factor.part[k] + shift.part[k];
+      if (kRelu) value = value < Vec{} ? Vec{} : value;
+      FRCNN_STORE(Vec, y + at) = value;
+    }
 }
 
 /// first = sum of g, second = sum of g * (x - mean), per lane.
 template <typename T, int N, bool kRelu, bool kProduct>
 FRCNN_SIMD void gradient_sums(const MapPiece& piece, bool broadcast, const PerChannel<T>& channels,
                               const T* x, const T* y, const T* dy, LaneSums& sums) {
-  using Vec = typename Simd<T, N>::Vec;
-  Vec mean, total[4] = {}, product[4] = {};
-  load_lanes<T, N>(channels.mean.data() + piece.channel, broadcast, mean);
-  const int64_t whole = piece.steps / 4 * 4, stride = piece.stride;
-  for (int64_t i = 0; i < whole; i += 4)
-    for (int k = 0; k < 4; ++k)
-      add_gradient<T, N, kRelu, kProduct>(piece.offset + (i + k) * stride, mean, x, y, dy, total[k],
-                                          product[k]);
-  for (int64_t i = whole; i < piece.steps; ++i)
-    add_gradient<T, N, kRelu, kProduct>(piece.offset + i * stride, mean, x, y, dy, total[0],
-                                        product[0]);
-  const Vec sum = (total[0] + total[1]) + (total[2] + total[3]);
-  const Vec with_x = (product[0] + product[1]) + (product[2] + product[3]);
+  using P = Parts<T, N>;
+  using Vec = typename P::V::Vec;
+  Lanes<T, N> mean, total = {}, product = {};
+  mean.load(channels.mean.data() + piece.channel, broadcast);
+  for (int64_t i = 0; i < piece.steps; ++i)
+    for (int k = 0; k < P::kCount; ++k) {
+      const int64_t at = piece.offset + i * piece.stride + k * P::kLanes;
+      Vec g = FRCNN_LOAD(Vec, dy + at);
+      if (kRelu) g = FRCNN_LOAD(Vec, y + at) > Vec{} ? g : Vec{};
+      total.part[k] += g;
+      if (kProduct) product.part[k] += g * (FRCNN_LOAD(Vec, x + at) - mean.part[k]);
+    }
   for (int j = 0; j < N; ++j) {
-    sums.first[static_cast<size_t>(j)] = static_cast<double>(sum[j]);
-    sums.second[static_cast<size_t>(j)] = static_cast<double>(with_x[j]);
+    sums.first[static_cast<size_t>(j)] = total.lane(j);
+    sums.second[static_cast<size_t>(j)] = product.lane(j);
   }
 }
 
@@ -150,19 +143,22 @@ template <typename T, int N, bool kRelu, bool kCentre>
 FRCNN_SIMD void input_gradient(const MapPiece& piece, bool broadcast, const PerChannel<T>& channels,
                                const std::vector<T>& slopes, const T* x, const T* y, const T* dy,
                                T* dx) {
-  using Vec = typename Simd<T, N>::Vec;
-  Vec mean, factor, offset, slope;
-  load_lanes<T, N>(channels.mean.data() + piece.channel, broadcast, mean);
-  load_lanes<T, N>(channels.factor.data() + piece.channel, broadcast, factor);
-  load_lanes<T, N>(channels.shift.data() + piece.channel, broadcast, offset);
-  load_lanes<T, N>(slopes.data() + piece.channel, broadcast, slope);
-  for (int64_t i = 0; i < piece.steps; ++i) {
-    const int64_t at = piece.offset + i * piece.stride;
-    Vec g = FRCNN_LOAD(Vec, dy + at);
-    if (kRelu) g = FRCNN_LOAD(Vec, y + at) > Vec{} ? g : Vec{};
-    if (kCentre) g = g - offset - (FRCNN_LOAD(Vec, x + at) - mean) * slope;
-    FRCNN_STORE(Vec, dx + at) = factor * g;
-  }
+  using P = Parts<T, N>;
+  using Vec = typename P::V::Vec;
+  Lanes<T, N> mean, factor, offset, slope;
+  mean.load(channels.mean.data() + piece.channel, broadcast);
+  factor.load(channels.factor.data() + piece.channel, broadcast);
+  offset.load(channels.shift.data() + piece.channel, broadcast);
+  slope.load(slopes.data() + piece.channel, broadcast);
+  for (int64_t i = 0; i < piece.steps; ++i)
+    for (int k = 0; k < P::kCount; ++k) {
+      const int64_t at = piece.offset + i * piece.stride + k * P::kLanes;
+      Vec g = FRCNN_LOAD(Vec, dy + at);
+      if (kRelu) g = FRCNN_LOAD(Vec, y + at) > Vec{} ? g : Vec{};
+      if (kCentre)
+        g = g - offset.part[k] - (FRCNN_LOAD(Vec, x + at) - mean.part[k]) * slope.part[k];
+      FRCNN_STORE(Vec, dx + at) = factor.part[k] * g;
+    }
 }
 
 template <typename T>

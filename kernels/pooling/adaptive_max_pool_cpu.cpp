@@ -21,7 +21,6 @@ void validate(const MapLayout& x, int64_t out_h, int64_t out_w) {
 template <typename T, int N, bool kArgmax>
 FRCNN_SIMD void pool_row(const MapLayout& x_layout, int64_t out_h, int64_t out_w, int64_t row,
                          const T* x, T* y, int32_t* argmax) {
-  using V = Simd<T, N>;
   const int64_t block = x_layout.block, height = x_layout.h, width = x_layout.w;
   const int64_t top = row * height / out_h, bottom = ((row + 1) * height + out_h - 1) / out_h;
   for (int64_t j = 0; j < out_w; ++j) {
@@ -29,10 +28,8 @@ FRCNN_SIMD void pool_row(const MapLayout& x_layout, int64_t out_h, int64_t out_w
     WindowMax<T, N> best;
     window_max<T, N, kArgmax>(x + (top * width + left) * block, width * block, block, bottom - top,
                               right - left, top * width + left, width, best);
-    FRCNN_STORE(typename V::Vec, y + j * block) = best.max;
-    if (kArgmax)
-      FRCNN_STORE(typename V::I32Vec, argmax + j * block) =
-          __builtin_convertvector(best.at, typename V::I32Vec);
+    best.store_max(y + j * block);
+    if constexpr (kArgmax) best.store_at(argmax + j * block);
   }
 }
 

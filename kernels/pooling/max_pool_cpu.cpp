@@ -44,7 +44,6 @@ namespace {
 template <typename T, int N, int K, bool kWindow>
 FRCNN_SIMD void pool_row(const MapLayout& x_layout, const MaxPoolParams& p, int64_t out_w,
                          int64_t out_row, const T* x, T* y, uint8_t* window) {
-  using V = Simd<T, N>;
   const int64_t block = x_layout.block, row_stride = x_layout.w * block;
   const int64_t kernel_h = K ? K : p.kernel_h, kernel_w = K ? K : p.kernel_w;
   const int64_t h0 = out_row * p.stride_h - p.pad_h;
@@ -61,10 +60,8 @@ FRCNN_SIMD void pool_row(const MapLayout& x_layout, const MaxPoolParams& p, int6
       window_max<T, N, kWindow>(corner + top * row_stride + left * block, row_stride, block,
                                 bottom - top, right - left, top * kernel_w + left, kernel_w, best);
     }
-    FRCNN_STORE(typename V::Vec, y + j * block) = best.max;
-    if (kWindow)
-      FRCNN_STORE(typename V::U8Vec, window + j * block) =
-          __builtin_convertvector(best.at, typename V::U8Vec);
+    best.store_max(y + j * block);
+    if constexpr (kWindow) best.store_at(window + j * block);
   }
 }
 
@@ -73,9 +70,12 @@ FRCNN_SIMD void pool_row(const MapLayout& x_layout, const MaxPoolParams& p, int6
 template <typename T>
 FRCNN_SIMD void pool_row_2x2(const T* top, const T* bottom, int64_t out_w, T* y) {
   for (int64_t j = 0; j < out_w; ++j) {
-    const T a = top[2 * j], b = top[2 * j + 1], c = bottom[2 * j], d = bottom[2 * j + 1];
-    const T ab = (b > a) | (b != b) ? b : a, cd = (d > c) | (d != d) ? d : c;
-    y[j] = (cd > ab) | (cd != cd) ? cd : ab;
+    T max = top[2 * j];
+    for (T value : {top[2 * j + 1], bottom[2 * j], bottom[2 * j + 1]}) {
+      max = value > max ? value : max;
+      max = value != value ? value : max;
+    }
+    y[j] = max;
   }
 }
 
@@ -124,28 +124,55 @@ struct Covers {
   }
 };
 
+/// to += from where `window` names cell `cell`; N channels.
+template <typename T, int N>
+FRCNN_INLINE void add_where(const T* from, const uint8_t* window, int64_t cell,
+                            typename Parts<T, N>::V::Vec* to) {
+  using P = Parts<T, N>;
+  using Vec = typename P::V::Vec;
+  const auto here = typename P::V::IntVec{} + static_cast<typename P::V::Int>(cell);
+  for (int k = 0; k < P::kCount; ++k) {
+    const typename P::V::U8Vec bytes = FRCNN_LOAD(typename P::V::U8Vec, window + k * P::kLanes);
+    typename P::V::IntVec where;
+    convert_lanes(bytes, where);
+    const Vec gradient = FRCNN_LOAD(Vec, from + k * P::kLanes);
+    to[k] += where == here ? gradient : Vec{};
+  }
+}
+
 /// One row of dx for N channels: gathers from the windows that cover each position.
 template <typename T, int N>
 FRCNN_SIMD void gather_row(const MapLayout& x_layout, const MaxPoolParams& p, int64_t out_w,
                            int64_t row, int64_t first_h, int64_t last_h, const Covers& columns,
                            const T* dy, const uint8_t* window, T* dx) {
-  using V = Simd<T, N>;
-  using Vec = typename V::Vec;
+  using P = Parts<T, N>;
+  using Vec = typename P::V::Vec;
   const int64_t block = x_layout.block;
   for (int64_t w = 0; w < x_layout.w; ++w) {
-    Vec sum = {};
+    Vec sum[P::kCount] = {};
     for (int64_t i = first_h; i <= last_h; ++i) {
       const int64_t in_row = (row + p.pad_h - i * p.stride_h) * p.kernel_w;
       for (int64_t j = columns.first[w]; j <= columns.last[w]; ++j) {
         const int64_t at = (i * out_w + j) * block;
-        const auto where =
-            __builtin_convertvector(FRCNN_LOAD(typename V::U8Vec, window + at), typename V::IntVec);
-        const auto here = static_cast<typename V::Int>(in_row + w + p.pad_w - j * p.stride_w);
-        const Vec gradient = FRCNN_LOAD(Vec, dy + at);
-        sum += where == here ? gradient : Vec{};
+        add_where<T, N>(dy + at, window + at, in_row + w + p.pad_w - j * p.stride_w, sum);
       }
     }
-    FRCNN_STORE(Vec, dx + w * block) = sum;
+    for (int k = 0; k < P::kCount; ++k) FRCNN_STORE(Vec, dx + w * block + k * P::kLanes) = sum[k];
+  }
+}
+
+/// The same for 2x2 windows that do not overlap: row of dy `i`, or no row at all when i < 0.
+template <typename T, int N>
+FRCNN_SIMD void gather_row_2x2(const MapLayout& x_layout, int64_t out_w, int64_t row, int64_t i,
+                               const T* dy, const uint8_t* window, T* dx) {
+  using P = Parts<T, N>;
+  using Vec = typename P::V::Vec;
+  const int64_t block = x_layout.block;
+  for (int64_t w = 0; w < x_layout.w; ++w) {
+    Vec sum[P::kCount] = {};
+    const int64_t at = (i * out_w + w / 2) * block;
+    if (i >= 0 && w / 2 < out_w) add_where<T, N>(dy + at, window + at, row % 2 * 2 + w % 2, sum);
+    for (int k = 0; k < P::kCount; ++k) FRCNN_STORE(Vec, dx + w * block + k * P::kLanes) = sum[k];
   }
 }
 
@@ -176,6 +203,8 @@ void max_pool_backward(const MapLayout& x_layout, const MaxPoolParams& p, const 
   const Covers rows(x_layout.h, y_layout.h, p.kernel_h, p.stride_h, p.pad_h);
   const Covers columns(x_layout.w, y_layout.w, p.kernel_w, p.stride_w, p.pad_w);
   const int64_t block = x_layout.block, planes = x_layout.n * x_layout.blocks();
+  const bool halves = p.kernel_h == 2 && p.kernel_w == 2 && p.stride_h == 2 && p.stride_w == 2 &&
+                      p.pad_h == 0 && p.pad_w == 0;
   const int64_t grain = 1 + 16384 / (x_layout.w * block + 1);
   parallel_for(planes * x_layout.h, grain, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
@@ -185,15 +214,19 @@ void max_pool_backward(const MapLayout& x_layout, const MaxPoolParams& p, const 
       const int64_t first = rows.first[static_cast<size_t>(row)];
       const int64_t last = rows.last[static_cast<size_t>(row)];
       int64_t c = 0;
-      for (; c + 16 <= block; c += 16)
-        gather_row<T, 16>(x_layout, p, y_layout.w, row, first, last, columns, dy + from + c,
-                          window + from + c, dx + to + c);
-      for (; c + 8 <= block; c += 8)
-        gather_row<T, 8>(x_layout, p, y_layout.w, row, first, last, columns, dy + from + c,
-                         window + from + c, dx + to + c);
-      for (; c < block; ++c)
-        gather_row<T, 1>(x_layout, p, y_layout.w, row, first, last, columns, dy + from + c,
-                         window + from + c, dx + to + c);
+      const auto step = [&](auto lanes) {
+        constexpr int kLanes = lanes.value;
+        for (; c + kLanes <= block; c += kLanes)
+          if (halves)
+            gather_row_2x2<T, kLanes>(x_layout, y_layout.w, row, last < first ? -1 : first,
+                                      dy + from + c, window + from + c, dx + to + c);
+          else
+            gather_row<T, kLanes>(x_layout, p, y_layout.w, row, first, last, columns, dy + from + c,
+                                  window + from + c, dx + to + c);
+      };
+      step(std::integral_constant<int, 16>{});
+      step(std::integral_constant<int, 8>{});
+      step(std::integral_constant<int, 1>{});
     }
   });
 }

@@ -50,7 +50,6 @@ FRCNN_SIMD void pool_group(const RoiPoolParams& p, const Range* rows, const Rang
                            const T* x, int64_t row_stride, int64_t pixel_stride, int64_t width,
                            int64_t channels, T* tile, typename Simd<T, kLanes>::Int* tile_at, T* y,
                            int32_t* argmax) {
-  using V = Simd<T, kLanes>;
   for (int64_t i = 0; i < p.pooled_h; ++i)
     for (int64_t j = 0; j < p.pooled_w; ++j) {
       const Range h = rows[i], w = columns[j];
@@ -61,11 +60,10 @@ FRCNN_SIMD void pool_group(const RoiPoolParams& p, const Range* rows, const Rang
                                        row_stride, pixel_stride, h.end - h.begin, w.end - w.begin,
                                        h.begin * width + w.begin, width, best);
       } else {
-        best.max = typename V::Vec{};
-        best.at = typename V::IntVec{} - 1;
+        best.set(T(0), -1);
       }
-      FRCNN_STORE(typename V::Vec, tile + bin) = best.max;
-      if (kArgmax) FRCNN_STORE(typename V::IntVec, tile_at + bin) = best.at;
+      best.store_max(tile + bin);
+      if (kArgmax) best.store_at(tile_at + bin);
     }
   const int64_t bins = p.pooled_h * p.pooled_w;
   tile_to_rows(channels, bins, tile, y);
