@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 
+#include <csignal>
 #include <cstdio>
 #include <string>
 
@@ -55,6 +56,8 @@ int run(CLI::App& app, const Globals& globals, const Action& action, int argc,
 }  // namespace
 
 int run_program(int argc, const char* const* argv) {
+  // Writing past a quota is an error like a full disk, not a reason to be killed.
+  std::signal(SIGXFSZ, SIG_IGN);
   CLI::App app(
       "frcnn trains, evaluates and runs Faster R-CNN object detectors.\n"
       "Example: frcnn train configs/quickstart.toml --data DIR --out RUN");
@@ -72,7 +75,7 @@ int run_program(int argc, const char* const* argv) {
   app.require_subcommand(0, 1);
   Action action;
   for (const auto& add :
-       {add_train, add_eval, add_score, add_detect, add_inspect, add_synth, add_report})
+       {add_train, add_eval, add_score, add_detect, add_inspect, add_synth, add_report, add_bench})
     add(app, action);
   app.footer("Every command has --help. Exit codes: 0 done, 1 failed, 2 wrong usage.");
   try {
