@@ -15,25 +15,20 @@ namespace {
 constexpr int64_t kTile = 512;           // boxes of one tile: all its arrays fit the first cache
 constexpr int64_t kPartPairs = 1 << 17;  // pairs below which a thread is not worth its start
 
-template <typename T>
-constexpr int kLanes = static_cast<int>(64 / sizeof(T));
-template <typename T>
-using Vec = typename Simd<T, kLanes<T>>::Vec;
-template <typename T>
-using IntVec = typename Simd<T, kLanes<T>>::IntVec;
+constexpr int64_t kLanes = 16;  // inner loops of this length vectorise on every machine
 
 /// A tile of boxes as separate coordinate arrays, and what has been found about them.
 template <typename T>
 struct Tile {
-  using Int = typename Simd<T, kLanes<T>>::Int;
+  using Int = typename Simd<T, 1>::Int;
   alignas(64) T x1[kTile], y1[kTile], x2[kTile], y2[kTile], area[kTile];
   alignas(64) T best[kTile];
   alignas(64) Int index[kTile];
-  int64_t end;  // count rounded up to whole vectors
+  int64_t end;  // count rounded up to whole inner loops
 
-  /// Skipped boxes and the rest of the last vector become empty boxes, with IoU 0.
+  /// Skipped boxes and the rest up to `end` become empty boxes, with IoU 0.
   void load(const T* boxes, const uint8_t* skip, int64_t count) {
-    end = (count + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+    end = (count + kLanes - 1) / kLanes * kLanes;
     for (int64_t i = 0; i < end; ++i) {
       const bool used = i < count && !(skip && skip[i]);
       x1[i] = used ? boxes[4 * i] : std::numeric_limits<T>::max();
@@ -47,53 +42,48 @@ struct Tile {
   }
 };
 
-/// IoU of boxes i .. i + kLanes - 1 of the tile with one object. The only place that computes it.
 template <typename T>
-FRCNN_INLINE void overlap(const Tile<T>& tile, int64_t i, const T* object, Vec<T>& iou) {
-  const Vec<T> zero = {};
-  const Vec<T> ox1 = zero + object[0], oy1 = zero + object[1], ox2 = zero + object[2],
-               oy2 = zero + object[3];
-  const Vec<T> x1 = FRCNN_LOAD(Vec<T>, tile.x1 + i), y1 = FRCNN_LOAD(Vec<T>, tile.y1 + i);
-  const Vec<T> x2 = FRCNN_LOAD(Vec<T>, tile.x2 + i), y2 = FRCNN_LOAD(Vec<T>, tile.y2 + i);
-  Vec<T> w = (x2 < ox2 ? x2 : ox2) - (x1 > ox1 ? x1 : ox1);
-  Vec<T> h = (y2 < oy2 ? y2 : oy2) - (y1 > oy1 ? y1 : oy1);
-  w = w > zero ? w : zero;
-  h = h > zero ? h : zero;
-  const Vec<T> inter = w * h;
-  const T object_area = (object[2] - object[0]) * (object[3] - object[1]);
-  const Vec<T> both = FRCNN_LOAD(Vec<T>, tile.area + i) + object_area - inter;
-  iou = inter > zero ? inter / both : zero;
+struct Object {
+  T x1, y1, x2, y2, area;
+  explicit Object(const T* b)
+      : x1(b[0]), y1(b[1]), x2(b[2]), y2(b[3]), area((x2 - x1) * (y2 - y1)) {}
+};
+
+/// IoU of box i of the tile with an object. The only place that computes it.
+template <typename T>
+FRCNN_INLINE T overlap(const Tile<T>& tile, int64_t i, const Object<T>& object) {
+  const T w = std::max(T(0), std::min(tile.x2[i], object.x2) - std::max(tile.x1[i], object.x1));
+  const T h = std::max(T(0), std::min(tile.y2[i], object.y2) - std::max(tile.y1[i], object.y1));
+  const T inter = w * h, both = tile.area[i] + object.area - inter;
+  return inter / (inter > 0 ? both : T(1));  // a select, no branch: loops stay vectors
 }
 
 /// Best object of every box of the tile; raises object_best (unless nullptr) to what the tile has.
 template <typename T>
 FRCNN_SIMD void tile_best(Tile<T>& tile, int64_t objects, const T* truth, T* object_best) {
   for (int64_t g = 0; g < objects; ++g) {
-    Vec<T> most = {};
-    for (int64_t i = 0; i < tile.end; i += kLanes<T>) {
-      Vec<T> iou;
-      overlap(tile, i, truth + 4 * g, iou);
-      auto& best = FRCNN_STORE(Vec<T>, tile.best + i);
-      auto& index = FRCNN_STORE(IntVec<T>, tile.index + i);
-      const IntVec<T> object = IntVec<T>{} + static_cast<typename Tile<T>::Int>(g);
-      index = iou > best ? object : index;
-      best = iou > best ? iou : best;
-      most = iou > most ? iou : most;
-    }
-    if (!object_best) continue;
-    for (int k = 0; k < kLanes<T>; ++k) object_best[g] = std::max(object_best[g], most[k]);
+    const Object<T> object(truth + 4 * g);
+    const auto number = static_cast<typename Tile<T>::Int>(g);
+    T most[kLanes] = {};
+    for (int64_t first = 0; first < tile.end; first += kLanes)
+      for (int64_t k = 0; k < kLanes; ++k) {
+        const int64_t i = first + k;
+        const T iou = overlap(tile, i, object), best = tile.best[i];
+        tile.index[i] = iou > best ? number : tile.index[i];
+        tile.best[i] = iou > best ? iou : best;
+        most[k] = iou > most[k] ? iou : most[k];
+      }
+    if (object_best)
+      object_best[g] = std::max(object_best[g], *std::max_element(most, most + kLanes));
   }
 }
 
 /// index[i] = -1 for the boxes of the tile whose IoU with the object is exactly `value`.
 template <typename T>
-FRCNN_SIMD void tile_equal(Tile<T>& tile, const T* object, T value) {
-  for (int64_t i = 0; i < tile.end; i += kLanes<T>) {
-    Vec<T> iou;
-    overlap(tile, i, object, iou);
-    auto& index = FRCNN_STORE(IntVec<T>, tile.index + i);
-    index = iou == Vec<T>{} + value ? IntVec<T>{} - 1 : index;
-  }
+FRCNN_SIMD void tile_equal(Tile<T>& tile, const T* truth, T value) {
+  const Object<T> object(truth);
+  for (int64_t i = 0; i < tile.end; ++i)
+    tile.index[i] = overlap(tile, i, object) == value ? -1 : tile.index[i];
 }
 
 /// Calls body(first box, count, tile) for each tile of [begin, end).

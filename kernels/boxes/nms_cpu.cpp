@@ -9,8 +9,8 @@
 #include "kernels/boxes/nms.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <unordered_map>
 #include <vector>
@@ -50,31 +50,18 @@ struct Limit {
 };
 
 /// Whether the block may hold a box with IoU > limit: whether inter - coarse * union >= 0 anywhere,
-/// told from the sign bits alone. Written with vectors because compilers leave the loop scalar.
+/// told from the sign bits alone, which vectorises on every machine.
 template <typename T>
 FRCNN_INLINE bool may_suppress(const Block<T>& block, const Candidate<T>& c, T coarse) {
-  constexpr int kLanes = static_cast<int>(64 / sizeof(T));
-  using Vec = typename Simd<T, kLanes>::Vec;
-  using IntVec = typename Simd<T, kLanes>::IntVec;
-  const Vec zero = {};
-  const Vec cx1 = zero + c.x1, cy1 = zero + c.y1, cx2 = zero + c.x2, cy2 = zero + c.y2;
-  IntVec signs = IntVec{} - 1;
-  for (size_t k = 0; k < kBlock; k += kLanes) {
-    const Vec x1 = FRCNN_LOAD(Vec, block.x1 + k), y1 = FRCNN_LOAD(Vec, block.y1 + k);
-    const Vec x2 = FRCNN_LOAD(Vec, block.x2 + k), y2 = FRCNN_LOAD(Vec, block.y2 + k);
-    Vec w = (x2 < cx2 ? x2 : cx2) - (x1 > cx1 ? x1 : cx1);
-    Vec h = (y2 < cy2 ? y2 : cy2) - (y1 > cy1 ? y1 : cy1);
-    w = w > zero ? w : zero;
-    h = h > zero ? h : zero;
-    const Vec inter = w * h;
-    const Vec excess = inter - (FRCNN_LOAD(Vec, block.area + k) + c.area - inter) * coarse;
-    signs &= FRCNN_LOAD(IntVec, &excess);
+  using Int = typename Simd<T, 1>::Int;
+  Int signs = -1;
+  for (size_t k = 0; k < kBlock; ++k) {
+    const T w = std::max(T(0), std::min(block.x2[k], c.x2) - std::max(block.x1[k], c.x1));
+    const T h = std::max(T(0), std::min(block.y2[k], c.y2) - std::max(block.y1[k], c.y1));
+    const T inter = w * h;
+    signs &= std::bit_cast<Int>(inter - (block.area[k] + c.area - inter) * coarse);
   }
-  uint64_t words[8], all = ~uint64_t{0};
-  std::memcpy(words, &signs, sizeof(words));
-  for (const uint64_t word : words) all &= word;
-  constexpr uint64_t kSigns = sizeof(T) == 8 ? 0x8000000000000000u : 0x8000000080000000u;
-  return (all & kSigns) != kSigns;
+  return signs >= 0;
 }
 
 /// Whether some box of the blocks has IoU > limit with the candidate.
