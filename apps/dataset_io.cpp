@@ -9,26 +9,29 @@
 namespace frcnn::apps {
 
 Dataset open_dataset(const std::filesystem::path& folder, const std::string& split,
-                     const DataConfig& config) {
+                     const DataConfig& config, bool strict) {
   check(std::filesystem::exists(folder), "{}: there is no such data set folder", folder.string());
   VocOptions options;
   options.root = folder;
   options.split = split;
   options.classes = config.classes;
   options.coordinates = static_cast<VocCoordinates>(config.coordinates);
+  options.strict = strict;
   return read_voc(options);
 }
 
-void print_findings(const Dataset& dataset, size_t most) {
+void print_findings(const Dataset& dataset, bool notes) {
+  constexpr size_t kMost = 8;
   for (const auto& [kind, name] :
        {std::pair(FindingKind::note, "notes"), std::pair(FindingKind::repaired, "repaired"),
         std::pair(FindingKind::left_out, "left out")}) {
+    if (kind == FindingKind::note && !notes) continue;
     size_t count = 0;
     for (const Finding& finding : dataset.findings) {
       if (finding.kind != kind) continue;
-      if (count++ < most) std::fprintf(stderr, "  %s\n", to_string(finding).c_str());
+      if (count++ < kMost) std::fprintf(stderr, "  %s\n", to_string(finding).c_str());
     }
-    if (count > most) std::fprintf(stderr, "  ... %zu %s in all\n", count, name);
+    if (count > kMost) std::fprintf(stderr, "  ... %zu %s in all\n", count, name);
   }
 }
 

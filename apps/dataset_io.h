@@ -10,13 +10,14 @@
 namespace frcnn::apps {
 
 /// The split of a data set as the config describes it. Class names are config.classes, or all names
-/// found. Throws Error when the folder, the split or an annotation is unusable.
+/// found. Throws Error when the folder, the split or an annotation is unusable; with `strict` also
+/// for what would otherwise be repaired or left out.
 Dataset open_dataset(const std::filesystem::path& folder, const std::string& split,
-                     const DataConfig& config);
+                     const DataConfig& config, bool strict = false);
 
-/// What the reader noted, repaired and left out, to stderr: counts and the first findings of each
-/// kind.
-void print_findings(const Dataset& dataset, size_t most = 8);
+/// What the reader repaired and left out (and, with `notes`, inferred), to stderr: the first
+/// findings of each kind and how many there are.
+void print_findings(const Dataset& dataset, bool notes = true);
 
 /// Hexadecimal number that changes when pictures or objects of the set change.
 std::string fingerprint(const Dataset& dataset);

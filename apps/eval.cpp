@@ -2,7 +2,6 @@
 
 #include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "apps/batches.h"
 #include "apps/commands.h"
@@ -23,7 +22,7 @@ namespace {
 struct EvalArguments {
   std::string model, data, split, detections, out;
   EvaluateOptions options;
-  bool json = false;
+  bool json = false, strict = false;
 };
 
 int eval(const EvalArguments& arguments) {
@@ -32,7 +31,7 @@ int eval(const EvalArguments& arguments) {
   DataConfig config = detector.config().data;
   config.classes = detector.class_names();
   const std::string split = arguments.split.empty() ? config.val_split : arguments.split;
-  const Dataset dataset = open_dataset(arguments.data, split, config);
+  const Dataset dataset = open_dataset(arguments.data, split, config, arguments.strict);
   require_not_empty(dataset, true);
   if (!arguments.json) {
     std::printf("model   %s\ndata    %s: %zu pictures\n", file.c_str(), dataset.name.c_str(),
@@ -45,7 +44,7 @@ int eval(const EvalArguments& arguments) {
       detect_all(detector.model(), dataset, detector.config().model.preprocess, config);
   if (stop_requested()) return stop_exit_code();
   const EvaluationResult result = evaluate_voc(dataset, detections, arguments.options);
-  const std::string json = evaluation_json(result).dump(2) + "\n";
+  const std::string json = evaluation_json(result);
   if (!arguments.detections.empty())
     write_detections_json(arguments.detections, dataset, detections);
   if (!arguments.out.empty()) write_file(arguments.out, std::string_view(json));
@@ -67,6 +66,7 @@ void add_eval(CLI::App& app, Action& action) {
   command->add_option("--detections", a->detections, "write the detections as COCO results JSON")
       ->type_name("FILE");
   command->add_option("--out", a->out, "write the result as JSON to this file")->type_name("FILE");
+  command->add_flag("--strict", a->strict, "any defect of the data set is an error");
   command->add_flag("--json", a->json, "print the result as JSON");
   command->footer("Example: frcnn eval runs/first --data VOC2007 --split test");
   command->callback([&action, a] { action = [a] { return eval(*a); }; });

@@ -45,7 +45,7 @@ std::string evaluation_table(const EvaluationResult& result) {
                      metric(result.map_area), metric(result.map_11point));
 }
 
-nlohmann::ordered_json evaluation_json(const EvaluationResult& result) {
+std::string evaluation_json(const EvaluationResult& result) {
   nlohmann::ordered_json classes = nlohmann::ordered_json::array();
   for (const ClassResult& c : result.classes)
     classes.push_back({{"name", c.name},
@@ -56,10 +56,11 @@ nlohmann::ordered_json evaluation_json(const EvaluationResult& result) {
                        {"detections", c.detections},
                        {"true_positives", c.true_positives},
                        {"false_positives", c.false_positives}});
-  return {{"iou", result.iou},
-          {"map_area", number_or_null(result.map_area)},
-          {"map_voc07_11point", number_or_null(result.map_11point)},
-          {"classes", std::move(classes)}};
+  const nlohmann::ordered_json json = {{"iou", result.iou},
+                                       {"map_area", number_or_null(result.map_area)},
+                                       {"map_voc07_11point", number_or_null(result.map_11point)},
+                                       {"classes", std::move(classes)}};
+  return json.dump(2) + "\n";
 }
 
 }  // namespace frcnn::apps

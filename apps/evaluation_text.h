@@ -1,6 +1,5 @@
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "data/evaluate.h"
@@ -10,8 +9,8 @@ namespace frcnn::apps {
 /// Table of both metrics per class and their means, for a terminal.
 std::string evaluation_table(const EvaluationResult& result);
 
-/// {"iou", "map_area", "map_voc07_11point", "classes": [{"name", "ap_area", ...}]}; metrics that
-/// are not defined (no objects) are null.
-nlohmann::ordered_json evaluation_json(const EvaluationResult& result);
+/// JSON {"iou", "map_area", "map_voc07_11point", "classes": [{"name", "ap_area", ...}]}; metrics
+/// that are not defined (no objects) are null.
+std::string evaluation_json(const EvaluationResult& result);
 
 }  // namespace frcnn::apps

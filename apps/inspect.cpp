@@ -23,7 +23,7 @@ using Json = nlohmann::ordered_json;
 
 struct InspectArguments {
   std::string path, split = "all";
-  bool json = false, tensors = false;
+  bool json = false, tensors = false, strict = false;
 };
 
 /// What inspect says: lines for a reader, and the same as JSON.
@@ -123,8 +123,9 @@ Findings inspect_picture(const fs::path& file) {
   return out;
 }
 
-Findings inspect_dataset(const fs::path& folder, const std::string& split) {
-  const Dataset set = open_dataset(folder, split, DataConfig());
+Findings inspect_dataset(const fs::path& folder, const std::string& split, bool strict) {
+  const Dataset set = open_dataset(folder, split, DataConfig(), strict);
+  require_not_empty(set, false);
   const DatasetSummary s = summarise(set);
   Findings out;
   out.text = describe(set);
@@ -154,7 +155,7 @@ int inspect(const InspectArguments& arguments) {
   if (fs::is_directory(path) && RunFolder(path).started())
     out = inspect_checkpoint(model_file(path), arguments.tensors);
   else if (fs::is_directory(path))
-    out = inspect_dataset(path, arguments.split);
+    out = inspect_dataset(path, arguments.split, arguments.strict);
   else if (path.extension() == ".toml")
     out = inspect_config(path);
   else if (has_image_extension(path))
@@ -176,6 +177,7 @@ void add_inspect(CLI::App& app, Action& action) {
       ->required();
   command->add_option("--split", a->split, "split of a data set")->capture_default_str();
   command->add_flag("--tensors", a->tensors, "list the parameters of a checkpoint");
+  command->add_flag("--strict", a->strict, "any defect of the data set is an error");
   command->add_flag("--json", a->json, "print as JSON");
   command->footer("Example: frcnn inspect VOC2007 --split trainval");
   command->callback([&action, a] { action = [a] { return inspect(*a); }; });

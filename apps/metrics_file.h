@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "data/evaluate.h"
@@ -22,10 +21,9 @@ class MetricsFile {
   /// Removes the validations after `step` (of a run that is resumed before them).
   void cut_after(int64_t step);
   /// The file's content; {"validations": []} when there is none. Throws Error for a broken file.
-  nlohmann::ordered_json read() const;
+  std::string text() const;
 
  private:
-  void write(const nlohmann::ordered_json& content) const;
   std::filesystem::path path_;
 };
 

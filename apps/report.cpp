@@ -160,7 +160,7 @@ void write_report(const RunFolder& folder) {
   const std::string toml = read_text(folder.config());
   const Config config = parse_config(toml, folder.config().string());
   const LogTable log = std::filesystem::exists(folder.log()) ? read_log(folder.log()) : LogTable();
-  const Json metrics = MetricsFile(folder.metrics()).read();
+  const Json metrics = Json::parse(MetricsFile(folder.metrics()).text());
   const Json& validations = metrics["validations"];
   const std::string name =
       escape_html(std::filesystem::weakly_canonical(folder.root()).filename().string());

@@ -2,7 +2,6 @@
 
 #include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "apps/commands.h"
 #include "apps/dataset_io.h"
@@ -32,7 +31,7 @@ int score(const ScoreArguments& arguments) {
   require_not_empty(truth, true);
   const EvaluationResult result =
       evaluate_voc(truth, read_detections(arguments.detections, truth), arguments.options);
-  const std::string json = evaluation_json(result).dump(2) + "\n";
+  const std::string json = evaluation_json(result);
   if (!arguments.out.empty()) write_file(arguments.out, std::string_view(json));
   std::fputs(arguments.json ? json.c_str() : evaluation_table(result).c_str(), stdout);
   return kDone;

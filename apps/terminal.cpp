@@ -92,7 +92,8 @@ void Progress::update(int64_t done, const std::string& detail) {
   done_ = done;
   detail_ = detail;
   const auto now = Clock::now();
-  if (drawn_ && seconds_between(last_draw_, now) < (terminal_ ? 0.1 : 10.0)) return;
+  const double pause = terminal_ ? 0.1 : drawn_ ? 10 : 2;
+  if (seconds_between(last_draw_, now) < pause) return;
   last_draw_ = now;
   draw(false);
 }

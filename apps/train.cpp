@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 struct TrainArguments {
   std::string config, data, out, list_options;
   std::vector<std::string> overrides;
-  bool resume = false, json = false;
+  bool resume = false, json = false, strict = false;
 };
 
 /// Settings that may differ when a run goes on: they don't change what is computed.
@@ -93,7 +93,7 @@ void print_summary(const Config& config, const Dataset& training, const Dataset*
   if (validation) {
     std::fprintf(stderr, "validation %s: %zu pictures\n", validation->name.c_str(),
                  validation->images.size());
-    print_findings(*validation);
+    print_findings(*validation, false);
   }
   std::fprintf(
       stderr, "model      %s, stride %ld, %ld anchors per cell, %s %d x %d, %.2f M weights\n",
@@ -112,9 +112,10 @@ void print_summary(const Config& config, const Dataset& training, const Dataset*
                static_cast<unsigned long>(t.seed));
   std::string rates;
   for (const auto& [name, rate] : trainer.learning_rates())
-    rates += fmt::format("{}{} {:g}", rates.empty() ? "" : ", ", name, rate);
-  std::fprintf(stderr, "rates      at step %ld: %s; per picture %g\n",
-               static_cast<long>(trainer.steps()), rates.c_str(),
+    if (name.find(' ') == std::string::npos)  // the groups of biases and norms follow from these
+      rates += fmt::format("{}{} {:g}", rates.empty() ? "" : ", ", name, rate);
+  std::fprintf(stderr, "rates      at step %ld: %s; biases x %g; lr per picture %g\n",
+               static_cast<long>(trainer.steps()), rates.c_str(), config.optimizer.bias_lr_factor,
                config.optimizer.lr / (t.batch * t.iter_size));
   if (trainer.steps() > 0)
     std::fprintf(stderr, "resumed    at step %ld\n", static_cast<long>(trainer.steps()));
@@ -128,14 +129,15 @@ int train(const TrainArguments& arguments) {
                                  : load_config(arguments.config, arguments.overrides);
   const std::string data = data_folder(folder, arguments);
   folder.check_writable();
-  const Dataset training = open_dataset(data, config.data.train_split, config.data);
+  const Dataset training =
+      open_dataset(data, config.data.train_split, config.data, arguments.strict);
   require_not_empty(training, true);
   DataConfig validation_config = config.data;
   validation_config.classes = training.class_names;
   Dataset validation;
   const bool validates = !config.data.val_split.empty();
   if (validates) {
-    validation = open_dataset(data, config.data.val_split, validation_config);
+    validation = open_dataset(data, config.data.val_split, validation_config, arguments.strict);
     require_not_empty(validation, true);
   }
   TrainRun run(config, training, validates ? &validation : nullptr, folder);
@@ -157,7 +159,7 @@ int train(const TrainArguments& arguments) {
                bytes_text(static_cast<double>(CachingAllocator::of(Device{}).stats().peak_reserved))
                    .c_str());
   if (arguments.json) {
-    std::printf("%s\n", MetricsFile(folder.metrics()).read().dump(2).c_str());
+    std::fputs(MetricsFile(folder.metrics()).text().c_str(), stdout);
   } else {
     if (run.result()) std::fputs(evaluation_table(*run.result()).c_str(), stdout);
     std::printf("model  %s\nreport %s\n", folder.model().c_str(), folder.report().c_str());
@@ -186,6 +188,7 @@ void add_train(CLI::App& app, Action& action) {
       ->type_name("RUN");
   command->add_flag("--resume", a->resume,
                     "go on where the run in --out stopped, with the same result as if it had not");
+  command->add_flag("--strict", a->strict, "any defect of the data set is an error");
   command->add_flag("--json", a->json, "print the validation results as JSON");
   command
       ->add_option("--help-config", a->list_options,

@@ -137,6 +137,8 @@ void TrainRun::validate() {
 void TrainRun::train() {
   Loader loader(training_, loader_settings(config_), cursor_);
   window_start_ = now();
+  window_wait_ = loader.wait_seconds();
+  window_images_ = 0;
   Progress progress("train", trainer_.total_steps(), trainer_.steps());
   while (remaining() > 0 && !stop_requested()) {
     one_step(loader);

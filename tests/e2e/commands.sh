@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# The commands do what their help says on sound input.
+#   commands.sh PROGRAM
+source "$(dirname "$0")/lib.sh"
+config=$here/tiny.toml
+small_set data
+
+expect "--version" "$frcnn" --version
+holds "--version" out.txt 'oneDNN [0-9.]+, HDF5 [0-9.]+'
+for command in train eval score detect inspect synth report; do
+  expect "$command --help" "$frcnn" $command --help
+  holds "$command --help" out.txt "Example: frcnn $command "
+done
+expect "--help-config" "$frcnn" train --help-config
+holds "--help-config" out.txt 'positive_iou = 0.7'
+expect "--help-config markdown" "$frcnn" train --help-config markdown
+same "docs/config.md" out.txt "$here/../../docs/config.md"
+
+expect "train" "$frcnn" train "$config" --data data --out run --set train.steps=4 --threads 1
+for file in config.toml run.json log.csv metrics.json report.html model.h5; do
+  checks=$((checks + 1))
+  [[ -s run/$file ]] || fail "train wrote no $file"
+done
+holds "report" run/report.html 'data:image/jpeg;base64'
+checks=$((checks + 1))
+! grep -qE '(src|href)=.?https?:' run/report.html || fail "the report links to the network"
+cp run/report.html report.html
+expect "report" "$frcnn" report run
+same "report" report.html run/report.html
+
+expect "eval" "$frcnn" eval run --data data --split test --detections found.json --out eval.json
+holds "eval" out.txt 'AP@0.5 \(VOC07 11-point\)'
+expect "eval --json" "$frcnn" eval run --data data --split test --json
+same "eval --json" out.txt eval.json
+expect "score of the same detections" "$frcnn" score found.json --data data --split test --json
+same "score of the same detections" out.txt eval.json
+
+expect "detect" "$frcnn" detect run 'data/JPEGImages/*0[12].*' data/JPEGImages --out pictures --score 0
+checks=$((checks + 1))
+[[ $(ls pictures/*.txt | wc -l) -eq 12 ]] || fail "detect: not one text file per picture"
+holds "detect" pictures/detections.json '"category_name"'
+expect "detect --json" "$frcnn" detect run data/JPEGImages --score 0 --json
+same "detect --json" out.txt pictures/detections.json
+
+for path in run run/model.h5 data "$config" data/JPEGImages/000001.*; do
+  expect "inspect $path" "$frcnn" inspect "$path"
+  expect "inspect $path --json" "$frcnn" inspect "$path" --json
+  holds "inspect $path --json" out.txt '"kind"'
+done
+
+# Results don't depend on the number of threads.
+expect "train with 2 threads" "$frcnn" train "$config" --data data --out run2 --set train.steps=4 --threads 2
+same "threads" run/model.h5 run2/model.h5
+# Global options may stand in front of the command as well.
+expect "options in front" "$frcnn" --threads 1 --mem-limit 2GiB inspect data
+refuses "memory limit" 1 'memory' "$frcnn" --mem-limit 1MB train "$config" --data data --out run3
+finish
