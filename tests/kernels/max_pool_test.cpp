@@ -111,6 +111,10 @@ TEST_CASE("max pooling: no images, other thread counts, and bad parameters") {
     return y;
   });
 
+  // A last window that would start behind map and padding is left out: 2 windows of 3, not 3.
+  CHECK(max_pool_layout({1, 1, 5, 5, 1}, MaxPoolParams::square(3, 3, 1, true)).h == 2);
+  CHECK(max_pool_layout({1, 1, 6, 6, 1}, MaxPoolParams::square(3, 3, 1, true)).h == 3);
+
   CHECK_THROWS_AS(max_pool_layout(layout, MaxPoolParams::square(0, 2)), Error);
   CHECK_THROWS_AS(max_pool_layout(layout, MaxPoolParams::square(2, 2, 2)), Error);
   CHECK_THROWS_AS(max_pool_layout(layout, MaxPoolParams::square(17, 2)), Error);
