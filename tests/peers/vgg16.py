@@ -146,6 +146,8 @@ def compare(args):
     print(f"\n{'':16}{'':12}{'median ms':>10}{'min':>9}{'max':>9}{'x ' + args.variants[0]:>10}  range of rounds")
     summary = {}
     for key in ("inference_ms", "train_step_ms"):
+        if not as_list(rounds[0][args.variants[0]].get(key)):
+            continue  # a mode that was not asked for
         for name in contenders:
             each = [statistics.median(as_list(r[name][key])) for r in rounds if as_list(r[name].get(key))]
             if not each:
