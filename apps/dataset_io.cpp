@@ -1,8 +1,8 @@
 #include "apps/dataset_io.h"
 
-#include <cstdio>
-#include <cstring>
-
+#include "data/files.h"
+#include "data/image.h"
+#include "data/jpeg_markers.h"
 #include "data/voc.h"
 #include "kernels/launch/check.h"
 
@@ -20,18 +20,29 @@ Dataset open_dataset(const std::filesystem::path& folder, const std::string& spl
   return read_voc(options);
 }
 
-void print_findings(const Dataset& dataset, bool notes) {
+std::string findings_text(const Dataset& dataset, bool notes) {
   constexpr size_t kMost = 8;
+  std::string text;
   for (const auto& [kind, name] :
        {std::pair(FindingKind::note, "notes"), std::pair(FindingKind::repaired, "repaired"),
         std::pair(FindingKind::left_out, "left out")}) {
     if (kind == FindingKind::note && !notes) continue;
     size_t count = 0;
-    for (const Finding& finding : dataset.findings) {
-      if (finding.kind != kind) continue;
-      if (count++ < kMost) std::fprintf(stderr, "  %s\n", to_string(finding).c_str());
-    }
-    if (count > kMost) std::fprintf(stderr, "  ... %zu %s in all\n", count, name);
+    for (const Finding& finding : dataset.findings)
+      if (finding.kind == kind && count++ < kMost) text += "  " + to_string(finding) + "\n";
+    if (count > kMost) text += fmt::format("  ... {} {} in all\n", count, name);
+  }
+  return text;
+}
+
+void check_pictures(const Dataset& dataset) {
+  for (const ImageRecord& image : dataset.images) {
+    const auto bytes = read_bytes(image.path);
+    if (!is_jpeg(bytes))
+      decode_image(bytes, image.path.string());
+    else
+      check(has_end_of_image(bytes), "{}: is cut short: the JPEG has no end marker",
+            image.path.string());
   }
 }
 

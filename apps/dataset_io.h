@@ -15,9 +15,13 @@ namespace frcnn::apps {
 Dataset open_dataset(const std::filesystem::path& folder, const std::string& split,
                      const DataConfig& config, bool strict = false);
 
-/// What the reader repaired and left out (and, with `notes`, inferred), to stderr: the first
-/// findings of each kind and how many there are.
-void print_findings(const Dataset& dataset, bool notes = true);
+/// What the reader repaired and left out (and, with `notes`, inferred): one line for each of the
+/// first findings of a kind, and how many there are.
+std::string findings_text(const Dataset& dataset, bool notes);
+
+/// Throws Error naming the first picture that is not whole (a JPEG without end marker, anything
+/// else that does not decode), so that a long run does not find it hours later.
+void check_pictures(const Dataset& dataset);
 
 /// Hexadecimal number that changes when pictures or objects of the set change.
 std::string fingerprint(const Dataset& dataset);

@@ -143,7 +143,7 @@ int detect(const DetectArguments& arguments) {
     write_detections_text(out, set, all);
   }
   if (arguments.json) {
-    std::printf("%s\n", detections_to_json(set, all).c_str());
+    std::fputs(detections_to_json(set, all).c_str(), stdout);
   } else {
     std::printf("%zu objects in %zu pictures\n", all.size(), set.images.size());
     if (!out.empty())

@@ -36,8 +36,8 @@ int eval(const EvalArguments& arguments) {
   if (!arguments.json) {
     std::printf("model   %s\ndata    %s: %zu pictures\n", file.c_str(), dataset.name.c_str(),
                 dataset.images.size());
+    std::fputs(findings_text(dataset, true).c_str(), stdout);
     std::fflush(stdout);
-    print_findings(dataset);
   }
   catch_stop_signals();
   const auto detections =

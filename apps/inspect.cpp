@@ -128,7 +128,7 @@ Findings inspect_dataset(const fs::path& folder, const std::string& split, bool 
   require_not_empty(set, false);
   const DatasetSummary s = summarise(set);
   Findings out;
-  out.text = describe(set);
+  out.text = describe(set) + findings_text(set, false);
   Json classes = Json::array(), findings = Json::array();
   for (const auto& c : s.classes)
     classes.push_back({{"name", c.name},

@@ -89,11 +89,11 @@ void print_summary(const Config& config, const Dataset& training, const Dataset*
   std::fprintf(stderr, "run        %s\n", folder.root().c_str());
   std::fprintf(stderr, "data       %s: %zu pictures, %zu classes: %s\n", training.name.c_str(),
                training.images.size(), training.class_names.size(), classes.c_str());
-  print_findings(training);
+  std::fputs(findings_text(training, true).c_str(), stderr);
   if (validation) {
     std::fprintf(stderr, "validation %s: %zu pictures\n", validation->name.c_str(),
                  validation->images.size());
-    print_findings(*validation, false);
+    std::fputs(findings_text(*validation, false).c_str(), stderr);
   }
   std::fprintf(
       stderr, "model      %s, stride %ld, %ld anchors per cell, %s %d x %d, %.2f M weights\n",
@@ -140,6 +140,8 @@ int train(const TrainArguments& arguments) {
     validation = open_dataset(data, config.data.val_split, validation_config, arguments.strict);
     require_not_empty(validation, true);
   }
+  check_pictures(training);
+  check_pictures(validation);
   TrainRun run(config, training, validates ? &validation : nullptr, folder);
   if (const auto newest = folder.newest(); resuming && newest) run.restore(*newest);
   print_summary(config, training, validates ? &validation : nullptr, folder, run);
