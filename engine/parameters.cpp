@@ -44,7 +44,7 @@ Tensor Parameters::create(const std::string& name, const Shape& shape, Parameter
                           const Initializer& initializer) {
   check(!find(name), "[parameters] the name {} is used twice", name);
   Tensor tensor = Tensor::empty(shape, dtype_, device_);
-  initializer.fill(tensor, {seed_, kernels::kStreamInit, hash(name)});
+  if (fill_) initializer.fill(tensor, {seed_, kernels::kStreamInit, hash(name)});
   tensor.set_requires_grad(kind != ParameterKind::buffer);
   all_.push_back({name, tensor, kind});
   return tensor;

@@ -24,7 +24,8 @@ Detector Detector::load(const std::filesystem::path& file) {
   impl->config = parse_config(checkpoint.config, file.string() + " (config)");
   impl->classes = checkpoint.classes;
   impl->model =
-      std::make_unique<FasterRcnn>(impl->config.model, static_cast<int64_t>(impl->classes.size()));
+      std::make_unique<FasterRcnn>(impl->config.model, static_cast<int64_t>(impl->classes.size()),
+                                   1, DType::f32, /*fill=*/false);
   load_parameters(*impl->model, checkpoint, file.string());
   return Detector(std::move(impl));
 }

@@ -46,10 +46,11 @@ kernels::AnchorParams anchor_params(const AnchorConfig& config) {
 
 }  // namespace
 
-FasterRcnn::FasterRcnn(const ModelConfig& config, int64_t classes, uint64_t seed, DType dtype)
+FasterRcnn::FasterRcnn(const ModelConfig& config, int64_t classes, uint64_t seed, DType dtype,
+                       bool fill)
     : config_(config),
       classes_(classes),
-      parameters_(std::make_unique<Parameters>(seed, dtype)),
+      parameters_(std::make_unique<Parameters>(seed, dtype, fill)),
       backbone_(frcnn::backbone_spec(config.backbone), config.backbone, *parameters_),
       rpn_(config.rpn, backbone_.spec().out_channels(),
            config.rpn.channels > 0 ? config.rpn.channels : backbone_.spec().rpn_channels,

@@ -34,9 +34,10 @@ struct PassKey {
 /// Faster R-CNN: one backbone shared by the RPN and the detection head.
 class FasterRcnn {
  public:
-  /// Makes the layers and fills the parameters from `seed`. float64 serves gradient checks.
+  /// Makes the layers and fills the parameters from `seed`. float64 serves gradient checks. With
+  /// `fill` false the parameters hold nothing useful until they are loaded.
   FasterRcnn(const ModelConfig& config, int64_t classes, uint64_t seed = 1,
-             DType dtype = DType::f32);
+             DType dtype = DType::f32, bool fill = true);
 
   /// Approximate joint training (paper, section 3.2): both losses on one pass, proposals are
   /// constants. With `samples` holding values they are used; otherwise it receives what was

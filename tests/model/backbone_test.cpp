@@ -40,14 +40,14 @@ TEST_CASE("A3 receptive field: 228 VGG16 and 171 ZF with the 3x3 window; 196 and
 }
 
 TEST_CASE("A1 A4 parameters: RPN of VGG16 2,387,510 and of ZF 603,958, conv layers and head") {
-  const FasterRcnn vgg(config_for("vgg16"), 20);
+  const FasterRcnn vgg(config_for("vgg16"), 20, 1, DType::f32, /*fill=*/false);
   CHECK(vgg.anchors_per_cell() == 9);
   CHECK(vgg.parameters().find("rpn.box.weight")->tensor.shape() == Shape{36, 512, 1, 1});
   CHECK(vgg.parameters().find("rpn.cls.weight")->tensor.shape() == Shape{18, 512, 1, 1});
   CHECK(vgg.parameters().count("rpn.") == 2387510);
   CHECK(vgg.parameters().count("backbone.") == 14714688);
   CHECK(vgg.parameters().count("head.") == 119976041);
-  const FasterRcnn zf(config_for("zf"), 20);
+  const FasterRcnn zf(config_for("zf"), 20, 1, DType::f32, /*fill=*/false);
   CHECK(zf.parameters().count("rpn.") == 603958);
   CHECK(zf.parameters().count("backbone.") == 3726464);
 }
@@ -59,7 +59,7 @@ TEST_CASE("E1 E2 E7 AlexNet: 2,469,696 parameters, RPN 601,645, head 17,920 to 1
   config.roi.pooled_height = 7;
   config.roi.pooled_width = 10;
   config.roi.hidden = {1024, 1024};
-  const FasterRcnn model(config, 16);
+  const FasterRcnn model(config, 16, 1, DType::f32, /*fill=*/false);
   CHECK(model.parameters().count("backbone.") == 2469696);
   CHECK(model.parameters().count("rpn.") == 601645);
   CHECK(model.parameters().find("head.fc6.weight")->tensor.shape() == Shape{1024, 17920});
@@ -83,7 +83,9 @@ TEST_CASE("E8 AlexNet: 300 x 500 gives a map of 8 x 14") {
 TEST_CASE("F1 F4 VGG16: 800 x 800 gives (512, 50, 50); rows (22500, 4) and (22500, 2)") {
   CHECK(vgg16_spec().map_size(800) == 50);
   // The layers agree with the formula; a small picture keeps the test fast.
-  const FasterRcnn model(config_for("vgg16"), 20);
+  ModelConfig small_head = config_for("vgg16");
+  small_head.roi.hidden = {8};
+  const FasterRcnn model(small_head, 20);
   const Tensor map = model.features(Tensor::zeros({1, 3, 100, 130}), false);
   CHECK(map.shape() == Shape{1, 512, vgg16_spec().map_size(100), vgg16_spec().map_size(130)});
   const RpnOutput out = model.rpn(map);
@@ -95,12 +97,13 @@ TEST_CASE("F1 F4 VGG16: 800 x 800 gives (512, 50, 50); rows (22500, 4) and (2250
 TEST_CASE("A12 backbone: layers up to frozen_until are not trained") {
   ModelConfig config = config_for("vgg16");
   config.backbone.frozen_until = "conv2_2";
-  const FasterRcnn model(config, 20);
+  const FasterRcnn model(config, 20, 1, DType::f32, /*fill=*/false);
   CHECK_FALSE(model.parameters().find("backbone.conv1_1.weight")->trainable());
   CHECK_FALSE(model.parameters().find("backbone.conv2_2.bias")->trainable());
   CHECK(model.parameters().find("backbone.conv3_1.weight")->trainable());
   config.backbone.frozen_until = "conv9";
-  CHECK_THROWS_WITH(FasterRcnn(config, 20), mentions("vgg16 has no layer \"conv9\""));
+  CHECK_THROWS_WITH(FasterRcnn(config, 20, 1, DType::f32, false),
+                    mentions("vgg16 has no layer \"conv9\""));
 }
 
 TEST_CASE("map sizes of the formula are those of the layers, rounded down and up") {
