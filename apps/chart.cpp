@@ -12,7 +12,7 @@ namespace {
 /// Drawing area of a chart in SVG units.
 struct Frame {
   double width, height;
-  double left = 46, right = 10, top = 8, bottom = 34;
+  double left = 46, right = 18, top = 8, bottom = 34;
   double x0 = 0, x1 = 1, y0 = 0, y1 = 1;
 
   double px(double x) const { return left + (x - x0) / (x1 - x0) * (width - left - right); }
@@ -33,7 +33,10 @@ void fit(Frame& frame, const Chart& chart) {
       y1 = std::max(y1, s.y[i]);
     }
   if (!(x0 <= x1)) x0 = y0 = 0, x1 = y1 = 1;
-  if (chart.from_zero) y0 = std::min(y0, 0.0);
+  if (chart.from_zero) {
+    x0 = std::min(x0, 0.0);
+    y0 = std::min(y0, 0.0);
+  }
   if (chart.y_max > 0) y1 = chart.y_max;
   if (x1 == x0) x1 = x0 + 1;
   if (y1 == y0) y1 = y0 + 1;

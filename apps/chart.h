@@ -16,7 +16,7 @@ struct Series {
 struct Chart {
   std::string x_label;
   std::vector<Series> series;
-  bool from_zero = true;  ///< the y axis begins at 0
+  bool from_zero = true;  ///< both axes begin at 0
   double y_max = 0;       ///< fixed upper end; 0: from the values
 };
 
