@@ -112,7 +112,7 @@ constexpr std::array<Glyph, 96> kGlyphs = {{
 
 const Glyph& glyph(char character) {
   const bool known = character >= ' ' && character <= '~';
-  return kGlyphs[known ? static_cast<size_t>(character - ' ') : kGlyphs.size() - 1];
+  return kGlyphs[known ? static_cast<std::size_t>(character - ' ') : kGlyphs.size() - 1];
 }
 
 }  // namespace frcnn

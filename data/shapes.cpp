@@ -85,9 +85,10 @@ void draw_shape(Image& image, const Shape& shape, double x, double y,
   for (int py = y1; py < y2; ++py) {
     for (int px = x1; px < x2; ++px) {
       int hits = 0;
-      for (int i = 0; i < kSamples * kSamples; ++i)
-        hits += shape.contains(px + (i % kSamples + 0.5) / kSamples - x,
-                               py + (i / kSamples + 0.5) / kSamples - y);
+      for (int row = 0; row < kSamples; ++row)
+        for (int column = 0; column < kSamples; ++column)
+          hits +=
+              shape.contains(px + (column + 0.5) / kSamples - x, py + (row + 0.5) / kSamples - y);
       const double cover = hits / static_cast<double>(kSamples * kSamples);
       uint8_t* pixel = image.pixel(px, py);
       for (size_t c = 0; c < 3; ++c)

@@ -28,6 +28,7 @@ struct MapLayout {
   constexpr int64_t block_at(int64_t in, int64_t ib) const {
     return (in * blocks() + ib) * h * w * block;
   }
+  constexpr bool operator==(const MapLayout&) const = default;
   /// Same batch, channels and block with another height and width.
   constexpr MapLayout resized(int64_t new_h, int64_t new_w) const {
     return {n, c, new_h, new_w, block};

@@ -2,6 +2,7 @@
 
 // oneDNN 2.x (Debian 12) and 3.x (Ubuntu 24.04) under one set of helpers. Only .cpp files of
 // kernels/ include this header: no public header shows oneDNN.
+#include <fmt/format.h>
 #include <dnnl.hpp>
 
 #include <string>
@@ -48,8 +49,9 @@ inline dnnl::primitive_attr attributes(bool relu) {
 /// Text that is equal for equal memory formats of one shape.
 inline std::string format_key(const dnnl::memory::desc& desc) {
 #if DNNL_VERSION_MAJOR >= 3
-  const auto blob = desc.get_blob();
-  return {blob.begin(), blob.end()};
+  return fmt::format("{} {} {} {} {} {}", static_cast<int>(desc.get_format_kind()), desc.get_size(),
+                     fmt::join(desc.get_strides(), ","), fmt::join(desc.get_padded_dims(), ","),
+                     fmt::join(desc.get_inner_blks(), ","), fmt::join(desc.get_inner_idxs(), ","));
 #else
   return {reinterpret_cast<const char*>(&desc.data), sizeof(desc.data)};
 #endif
