@@ -23,19 +23,23 @@ same_run() {
 }
 
 # Killed at several moments, each time later, then resumed to the end.
+kills=0
 for delay in 0.15 0.4 0.8; do
   for _ in 1 2 3; do
     arguments=("$config" "${settings[@]}" --data data --out "killed-$delay" --resume)
     "$frcnn" train "${arguments[@]}" > /dev/null 2>&1 &
     pid=$!
     sleep "$delay"
-    kill -KILL $pid 2> /dev/null
+    kill -KILL $pid 2> /dev/null && kills=$((kills + 1))
     wait $pid 2> /dev/null
   done
   expect "resume of killed-$delay" train "$config" "${settings[@]}" --data data \
     --out "killed-$delay" --resume
   same_run "killed-$delay"
 done
+
+checks=$((checks + 1))
+[[ $kills -ge 3 ]] || fail "only $kills runs were alive when they were killed"
 
 # Stopped with a signal: ends its step, writes a checkpoint, says how to go on.
 "$frcnn" train "$config" "${settings[@]}" --set train.steps=100000 --data data --out long \
