@@ -1,10 +1,9 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
 
+#include "kernels/launch/layer_plan.h"
 #include "kernels/launch/layout.h"
 
 namespace frcnn::kernels {
@@ -63,40 +62,9 @@ void conv2d_backward_weights_reference(const Conv2dParams& p, const T* x, const 
 /// AVX2, otherwise 1.
 int64_t preferred_channel_block();
 
-/// One float32 convolution of one shape, prepared by oneDNN. Plans are cached and shared; execution
-/// is thread-safe as long as the buffers differ. `scratch` needs scratch_bytes(), 64-byte aligned.
-class Conv2dPlan {
- public:
-  enum class Pass { forward_inference, forward_training, backward_data, backward_weights };
-
-  /// The plan of this shape and pass; made at the first request, then kept. Throws Error when the
-  /// shape is impossible. backward plans ignore `relu`.
-  static std::shared_ptr<const Conv2dPlan> get(const Conv2dParams& params, Pass pass);
-  ~Conv2dPlan();
-
-  /// Identifies the packed weight format: plans with the same key share packed weights.
-  const std::string& weight_format() const;
-  /// oneDNN's name of the implementation, such as "jit_wino_4x3:avx512_core".
-  const std::string& implementation() const;
-  size_t packed_weight_bytes() const;
-  size_t scratch_bytes() const;
-  /// True when packed weights are the plain (O, C, kh, kw) array, so that packing can be left out.
-  bool plain_weights() const;
-
-  /// (O, C, kh, kw) to the format of this plan.
-  void pack_weights(const float* w, void* packed) const;
-  void forward(const float* x, const void* packed_w, const float* b, float* y, void* scratch) const;
-  void backward_data(const float* dy, const void* packed_w, float* dx, void* scratch) const;
-  /// dw in plain (O, C, kh, kw) order, db (O) or nullptr. `packed` is room for
-  /// packed_weight_bytes() (unused when plain_weights()).
-  void backward_weights(const float* x, const float* dy, float* dw, float* db, void* packed,
-                        void* scratch) const;
-
- private:
-  struct Impl;
-  explicit Conv2dPlan(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
-};
+/// The float32 plan of this shape and pass, by oneDNN; made at the first request, then kept. Throws
+/// Error when the shape is impossible. Backward plans ignore `relu`.
+std::shared_ptr<const LayerPlan> conv2d_plan(const Conv2dParams& params, LayerPass pass);
 
 }  // namespace cpu
 }  // namespace frcnn::kernels

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
+
+#include "kernels/launch/layer_plan.h"
 
 namespace frcnn::kernels {
 
@@ -32,30 +32,9 @@ template <typename T>
 void linear_backward_weights_reference(const LinearParams& p, const T* x, const T* dy, T* dw,
                                        T* db);
 
-/// One float32 dense layer of one size, prepared by oneDNN; see Conv2dPlan for the rules of use.
-/// Training passes take the weights as they are; forward_inference may want them packed.
-class LinearPlan {
- public:
-  enum class Pass { forward_inference, forward_training, backward_data, backward_weights };
-  static std::shared_ptr<const LinearPlan> get(const LinearParams& params, Pass pass);
-  ~LinearPlan();
-
-  const std::string& weight_format() const;
-  const std::string& implementation() const;
-  size_t packed_weight_bytes() const;
-  size_t scratch_bytes() const;
-  bool plain_weights() const;
-
-  void pack_weights(const float* w, void* packed) const;
-  void forward(const float* x, const void* packed_w, const float* b, float* y, void* scratch) const;
-  void backward_data(const float* dy, const void* w, float* dx, void* scratch) const;
-  void backward_weights(const float* x, const float* dy, float* dw, float* db, void* scratch) const;
-
- private:
-  struct Impl;
-  explicit LinearPlan(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
-};
+/// The float32 plan of this size and pass, by oneDNN; see conv2d_plan(). Training passes take the
+/// weights as they are; forward_inference may want them packed.
+std::shared_ptr<const LayerPlan> linear_plan(const LinearParams& params, LayerPass pass);
 
 }  // namespace cpu
 }  // namespace frcnn::kernels

@@ -10,7 +10,7 @@ foreach(library IN LISTS frcnn_libraries)
   file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS
        ${PROJECT_SOURCE_DIR}/${folder}/*.h ${PROJECT_SOURCE_DIR}/${folder}/*.cuh)
   # Headers that wrap a library which programs using frcnn need not have.
-  list(FILTER headers EXCLUDE REGEX "(onednn|hdf5_handle|checkpoint_format)\\.h$")
+  list(FILTER headers EXCLUDE REGEX "(onednn|onednn_plan|hdf5_handle|checkpoint_format)\\.h$")
   foreach(header IN LISTS headers)
     get_filename_component(directory ${header} DIRECTORY)
     install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/frcnn/${directory})

@@ -98,7 +98,7 @@ TEST_CASE("conv2d reference: forward and both backwards equal torch's") {
 }
 
 TEST_CASE("conv2d plans: forward and both backwards equal torch's in the preferred layout") {
-  using Pass = cpu::Conv2dPlan::Pass;
+  using Pass = LayerPass;
   const int64_t block = cpu::preferred_channel_block();
   for (const std::string& name : kCases) {
     for (const ConvAlgorithm algorithm : {ConvAlgorithm::direct, ConvAlgorithm::automatic}) {
@@ -115,7 +115,7 @@ TEST_CASE("conv2d plans: forward and both backwards equal torch's in the preferr
         if (relu)
           for (float& v : expected) v = std::max(v, 0.0f);
         for (const Pass pass : {Pass::forward_inference, Pass::forward_training}) {
-          const auto plan = cpu::Conv2dPlan::get(p, pass);
+          const auto plan = cpu::conv2d_plan(p, pass);
           INFO(name << " " << plan->implementation() << " relu " << relu);
           GuardedBuffer<float> y(static_cast<size_t>(p.output().size()));
           Scratch packed(plan->packed_weight_bytes()), scratch(plan->scratch_bytes());
@@ -125,7 +125,7 @@ TEST_CASE("conv2d plans: forward and both backwards equal torch's in the preferr
           CHECK(y.guards_intact());
         }
         if (p.input.c > 3) {  // the gradient of a picture is never asked for
-          const auto plan = cpu::Conv2dPlan::get(p, Pass::backward_data);
+          const auto plan = cpu::conv2d_plan(p, Pass::backward_data);
           INFO(name << " " << plan->implementation());
           GuardedBuffer<float> dx(static_cast<size_t>(p.input.size()));
           Scratch packed(plan->packed_weight_bytes()), scratch(plan->scratch_bytes());
@@ -134,7 +134,7 @@ TEST_CASE("conv2d plans: forward and both backwards equal torch's in the preferr
           FRCNN_CHECK_SAME(plain(p.input, dx.span()), c.dx.values, 1e-4, 2e-5);
           CHECK(dx.guards_intact());
         }
-        const auto plan = cpu::Conv2dPlan::get(p, Pass::backward_weights);
+        const auto plan = cpu::conv2d_plan(p, Pass::backward_weights);
         INFO(name << " " << plan->implementation());
         GuardedBuffer<float> dw(c.dw.values.size()), db(c.db.values.size());
         Scratch packed(plan->packed_weight_bytes()), scratch(plan->scratch_bytes());
@@ -158,13 +158,13 @@ TEST_CASE("conv2d plans: Winograd is taken by name where it wins, with AVX-512")
   p.out_channels = 128;
   p.out_block = 16;
   p.pad_h = p.pad_w = 1;
-  const auto plan = cpu::Conv2dPlan::get(p, cpu::Conv2dPlan::Pass::forward_training);
+  const auto plan = cpu::conv2d_plan(p, LayerPass::forward_training);
   if (plan->implementation().find("wino") == std::string::npos)
     WARN("this oneDNN has no Winograd: " << plan->implementation());
   p.algorithm = ConvAlgorithm::direct;
-  const auto direct = cpu::Conv2dPlan::get(p, cpu::Conv2dPlan::Pass::forward_training);
+  const auto direct = cpu::conv2d_plan(p, LayerPass::forward_training);
   CHECK(direct->implementation().find("wino") == std::string::npos);
-  CHECK(cpu::Conv2dPlan::get(p, cpu::Conv2dPlan::Pass::forward_training) == direct);
+  CHECK(cpu::conv2d_plan(p, LayerPass::forward_training) == direct);
 }
 
 TEST_CASE("conv2d plans: an impossible shape is refused with its numbers") {
@@ -172,6 +172,6 @@ TEST_CASE("conv2d plans: an impossible shape is refused with its numbers") {
   p.input = {1, 3, 2, 2, 1};
   p.out_channels = 4;
   p.kernel_h = p.kernel_w = 5;
-  CHECK_THROWS_WITH(cpu::Conv2dPlan::get(p, cpu::Conv2dPlan::Pass::forward_training),
+  CHECK_THROWS_WITH(cpu::conv2d_plan(p, LayerPass::forward_training),
                     mentions("5x5 kernel does not fit a map of 3 x 2 x 2"));
 }

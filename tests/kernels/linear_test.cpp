@@ -29,9 +29,9 @@ TEST_CASE("linear plans: forward and both backwards equal the float64 reference"
       cpu::linear_backward_data_reference(p, g.data(), w.data(), dx.data());
       cpu::linear_backward_weights_reference(p, x.data(), g.data(), dw.data(), db.data());
 
-      using Pass = cpu::LinearPlan::Pass;
+      using Pass = LayerPass;
       for (const Pass pass : {Pass::forward_inference, Pass::forward_training}) {
-        const auto plan = cpu::LinearPlan::get(p, pass);
+        const auto plan = cpu::linear_plan(p, pass);
         std::vector<float> packed(plan->packed_weight_bytes() / 4 + 16),
             scratch(plan->scratch_bytes() / 4 + 16);
         plan->pack_weights(w4.data(), packed.data());
@@ -40,13 +40,14 @@ TEST_CASE("linear plans: forward and both backwards equal the float64 reference"
         FRCNN_CHECK_SAME(result.span(), f32(y), 1e-4, 1e-4);
         CHECK(result.guards_intact());
       }
-      const auto data = cpu::LinearPlan::get(p, Pass::backward_data);
-      const auto weights = cpu::LinearPlan::get(p, Pass::backward_weights);
+      const auto data = cpu::linear_plan(p, Pass::backward_data);
+      const auto weights = cpu::linear_plan(p, Pass::backward_weights);
       std::vector<float> scratch(std::max(data->scratch_bytes(), weights->scratch_bytes()) / 4 +
                                  16);
       GuardedBuffer<float> dx4(dx.size()), dw4(dw.size()), db4(db.size());
       data->backward_data(g4.data(), w4.data(), dx4.data(), scratch.data());
-      weights->backward_weights(x4.data(), g4.data(), dw4.data(), db4.data(), scratch.data());
+      weights->backward_weights(x4.data(), g4.data(), dw4.data(), db4.data(), nullptr,
+                                scratch.data());
       FRCNN_CHECK_SAME(dx4.span(), f32(dx), 1e-4, 1e-4);
       FRCNN_CHECK_SAME(dw4.span(), f32(dw), 1e-4, 1e-4);
       FRCNN_CHECK_SAME(db4.span(), f32(db), 1e-4, 1e-4);
