@@ -41,10 +41,10 @@ def arguments():
     parser.add_argument("--channels", type=integers, default=[24, 32, 64, 64, 128, 128, 128])
     parser.add_argument("--strides", type=integers, default=[2, 1, 2, 1, 2, 1, 1])
     parser.add_argument("--hidden", type=int, default=256, help="width of the head's two layers")
-    parser.add_argument("--rois", type=int, default=512, help="sampled RoIs per image")
+    parser.add_argument("--rois", type=int, default=128, help="sampled RoIs per image")
     parser.add_argument("--proposals", type=int, default=2000, help="per image before and after NMS, training")
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--lr", type=float, default=0.01)
+    parser.add_argument("--lr", type=float, default=0.02)
     parser.add_argument("--weight-decay", type=float, default=5e-4)
     parser.add_argument("--init", choices=["torch", "match"], default="match",
                         help="torch: its layers' defaults; match: He backbone, Xavier head, as ours")
@@ -85,7 +85,7 @@ def detector(args, classes):
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
-        nn.init.normal_(model.roi_heads.box_predictor.bbox_pred.weight, std=0.001)
+        nn.init.normal_(model.roi_heads.box_predictor.bbox_pred.weight, std=0.03)
     return model.to(memory_format=torch.channels_last) if args.channels_last else model
 
 
