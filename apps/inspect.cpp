@@ -27,7 +27,7 @@ struct InspectArguments {
 };
 
 /// What inspect says: lines for a reader, and the same as JSON.
-struct Findings {
+struct Findings {  // NOLINT(bugprone-exception-escape): of the JSON library's move
   std::string text;
   Json json;
 };

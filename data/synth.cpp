@@ -125,6 +125,7 @@ void add_grain(Image& image, double deviation, const kernels::RandomKey& key) {
       const uint32_t w = words[k];
       const uint32_t sum = (w & 255) + (w >> 8 & 255) + (w >> 16 & 255) + (w >> 24);
       const double value = image.rgb[i + k] + scale * (static_cast<double>(sum) - 510);
+      // NOLINTNEXTLINE(bugprone-incorrect-roundings): never negative
       image.rgb[i + k] = static_cast<uint8_t>(std::clamp(value, 0.0, 255.0) + 0.5);
     }
   }

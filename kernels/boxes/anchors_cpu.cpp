@@ -41,8 +41,9 @@ void grid_anchors(const AnchorParams& params, int64_t map_h, int64_t map_w, doub
   const double shift = params.centre == AnchorCentre::cell ? 0.5 : 0.0;
   parallel_for(map_h * map_w, 512, [&](int64_t begin, int64_t end) {
     for (int64_t cell = begin; cell < end; ++cell) {
-      const double y = (static_cast<double>(cell / map_w) + shift) * stride_y;
-      const double x = (static_cast<double>(cell % map_w) + shift) * stride_x;
+      const int64_t row = cell / map_w, column = cell % map_w;
+      const double y = (static_cast<double>(row) + shift) * stride_y;
+      const double x = (static_cast<double>(column) + shift) * stride_x;
       T* out = anchors + cell * per_cell * 4;
       for (int64_t i = 0; i < per_cell * 4; ++i)
         out[i] = static_cast<T>(base[static_cast<size_t>(i)] + (i % 2 ? y : x));

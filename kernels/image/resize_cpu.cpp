@@ -57,7 +57,8 @@ FRCNN_SIMD void blend_plane(int64_t count, const T* upper, const T* lower, T par
 FRCNN_SIMD void blend_bytes(int64_t count, const float* upper, const float* lower, float part,
                             uint8_t* out) {
   const float rest = 1.0f - part;
-  for (int64_t i = 0; i < count; ++i)
+  for (int64_t i = 0; i < count; ++i)  // never negative, so that adding a half rounds
+    // NOLINTNEXTLINE(bugprone-incorrect-roundings)
     out[i] = static_cast<uint8_t>(static_cast<int32_t>(rest * upper[i] + part * lower[i] + 0.5f));
 }
 

@@ -88,7 +88,8 @@ TEST_CASE("checkpoint: everything comes back") {
       const Tensor& other = b->at(name);
       CHECK(tensor.shape() == other.shape());
       CHECK(tensor.dtype() == other.dtype());
-      CHECK(std::memcmp(tensor.raw(), other.raw(), tensor.stored_bytes()) == 0);
+      if (tensor.stored_bytes() > 0)
+        CHECK(std::memcmp(tensor.raw(), other.raw(), tensor.stored_bytes()) == 0);
     }
   }
   CHECK(!fs::exists(dir.path() / "model.h5.tmp"));
