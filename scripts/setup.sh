@@ -18,6 +18,7 @@ packages=(
   libcli11-dev         # command line
   libfmt-dev libspdlog-dev
   catch2               # tests
+  libboost-context-dev # fibers that run the GPU kernels in tests
 )
 dev_packages=(clang-format-14 clang-tidy-14 libomp-14-dev)
 

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/launch/gpu.h"
+
 namespace frcnn::kernels {
 
 /// Element by element on flat arrays of `count` stored elements, of any layout: zero padding stays
@@ -46,4 +48,37 @@ template <typename From, typename To>
 void convert(int64_t count, const From* source, To* target);
 
 }  // namespace cpu
+
+/// The same on a GPU, ordered in `stream`. scalar: one element per thread; vector: 16 bytes per
+/// thread and load where all pointers are aligned to 16 bytes, scalar elsewhere.
+enum class ElementwiseVersion : uint8_t { scalar, vector };
+inline constexpr gpu::KernelVersion kElementwiseVersions[] = {
+    {"scalar", "one thread, one element"},
+    {"vector", "one thread, 16 bytes: fewer and wider memory transactions in flight"},
+};
+
+namespace gpu {
+
+template <Backend backend, typename T>
+void relu_forward(Stream stream, int64_t count, const T* x, T* y,
+                  ElementwiseVersion version = ElementwiseVersion::vector);
+template <Backend backend, typename T>
+void relu_backward(Stream stream, int64_t count, const T* y, const T* dy, T* dx,
+                   ElementwiseVersion version = ElementwiseVersion::vector);
+template <Backend backend, typename T>
+void add(Stream stream, int64_t count, const T* a, const T* b, T* y,
+         ElementwiseVersion version = ElementwiseVersion::vector);
+template <Backend backend, typename T>
+void scale(Stream stream, int64_t count, double alpha, const T* x, T* y,
+           ElementwiseVersion version = ElementwiseVersion::vector);
+/// y = y + alpha * x, product and sum rounded one by one, as on the CPU.
+template <Backend backend, typename T>
+void axpy(Stream stream, int64_t count, double alpha, const T* x, T* y,
+          ElementwiseVersion version = ElementwiseVersion::vector);
+template <Backend backend, typename T>
+void fill(Stream stream, int64_t count, T value, T* target);
+template <Backend backend, typename From, typename To>
+void convert(Stream stream, int64_t count, const From* source, To* target);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels

@@ -42,6 +42,7 @@ endif()
 function(frcnn_add_library folder)
   cmake_parse_arguments(ARG "" "" "LINKS;PRIVATE_LINKS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "/launch/emulation/")
   if(NOT sources)  # a folder of headers only
     set(sources ${CMAKE_CURRENT_BINARY_DIR}/empty.cpp)
     file(WRITE ${sources} "")
@@ -54,4 +55,50 @@ function(frcnn_add_library folder)
   target_link_libraries(frcnn_${folder} PUBLIC ${ARG_LINKS}
                         PRIVATE $<BUILD_INTERFACE:frcnn_options> ${ARG_PRIVATE_LINKS})
   set_property(GLOBAL APPEND PROPERTY FRCNN_LIBRARIES frcnn_${folder})
+endfunction()
+
+# frcnn_add_gpu_kernels()
+# Makes frcnn_gpu, the kernels::gpu functions of every backend that is switched on, from every .cu
+# below the calling folder: frcnn_kernels_cuda by nvcc, frcnn_kernels_emulated by the host compiler.
+function(frcnn_add_gpu_kernels)
+  file(GLOB_RECURSE kernels RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} CONFIGURE_DEPENDS
+       ${CMAKE_CURRENT_SOURCE_DIR}/*.cu)
+  add_library(frcnn_gpu INTERFACE)
+  target_link_libraries(frcnn_gpu INTERFACE frcnn_kernels)
+  set_property(GLOBAL APPEND PROPERTY FRCNN_LIBRARIES frcnn_gpu)
+
+  if(FRCNN_EMULATION)
+    # A source can have one language per folder: each .cu is included by a file of one line.
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/launch/emulation/*.cpp)
+    foreach(kernel IN LISTS kernels)
+      if(NOT kernel STREQUAL launch/gpu_cuda.cu)
+        set(wrapper ${CMAKE_CURRENT_BINARY_DIR}/emulated/${kernel}.cpp)
+        file(CONFIGURE OUTPUT ${wrapper} CONTENT "#include \"kernels/${kernel}\"\n")
+        list(APPEND sources ${wrapper})
+      endif()
+    endforeach()
+    add_library(frcnn_kernels_emulated STATIC ${sources})
+    # As on a GPU: reinterpreting memory is allowed, products and sums are fused only where written.
+    target_compile_options(frcnn_kernels_emulated PRIVATE
+      -fno-strict-aliasing -ffp-contract=off -Wno-unknown-pragmas)
+    target_link_libraries(frcnn_kernels_emulated PUBLIC frcnn_kernels
+                          PRIVATE $<BUILD_INTERFACE:frcnn_options> Boost::context)
+    target_compile_definitions(frcnn_gpu INTERFACE FRCNN_HAVE_EMULATION=1)
+    target_link_libraries(frcnn_gpu INTERFACE frcnn_kernels_emulated)
+    set_property(GLOBAL APPEND PROPERTY FRCNN_LIBRARIES frcnn_kernels_emulated)
+  endif()
+
+  if(FRCNN_CUDA)
+    add_library(frcnn_kernels_cuda STATIC ${kernels})
+    target_compile_definitions(frcnn_kernels_cuda PRIVATE FMT_USE_CONSTEXPR=1)  # fmt 9 errs on nvcc
+    target_compile_options(frcnn_kernels_cuda PRIVATE
+      $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra>)
+    if(FRCNN_WERROR)
+      target_compile_options(frcnn_kernels_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
+    endif()
+    target_link_libraries(frcnn_kernels_cuda PUBLIC frcnn_kernels PRIVATE CUDA::cudart_static)
+    target_compile_definitions(frcnn_gpu INTERFACE FRCNN_HAVE_CUDA=1)
+    target_link_libraries(frcnn_gpu INTERFACE frcnn_kernels_cuda)
+    set_property(GLOBAL APPEND PROPERTY FRCNN_LIBRARIES frcnn_kernels_cuda)
+  endif()
 endfunction()
