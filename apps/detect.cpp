@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 
 struct DetectArguments {
   std::string model, out;
-  std::vector<std::string> pictures;
+  std::vector<std::string> pictures, settings;
   double score = -1;
   bool json = false, no_pictures = false;
 };
@@ -96,7 +96,7 @@ void write_picture(Image image, const fs::path& source, const fs::path& target_s
 }
 
 int detect(const DetectArguments& arguments) {
-  Detector detector = Detector::load(model_file(arguments.model));
+  Detector detector = Detector::load(model_file(arguments.model), arguments.settings);
   if (arguments.score >= 0) detector.set_score_threshold(arguments.score);
   const std::vector<fs::path> files = find_pictures(arguments.pictures);
   const std::vector<std::string> names = result_names(files);
@@ -172,6 +172,12 @@ void add_detect(CLI::App& app, Action& action) {
   command->add_option("--score", a->score, "least score; default: test.score of the model")
       ->check(CLI::Range(0.0, 1.0));
   command->add_flag("--no-pictures", a->no_pictures, "write no pictures to --out");
+  command
+      ->add_option("--set", a->settings,
+                   "change a setting of test., rpn.test. or the pictures' size: "
+                   "--set test.nms_iou=0.5")
+      ->take_all()
+      ->type_name("KEY=VALUE");
   command->add_flag("--json", a->json, "print the detections as COCO results JSON");
   command->footer("Example: frcnn detect runs/first photo.jpg 'holiday/*.png' --out found");
   command->callback([&action, a] {

@@ -21,13 +21,14 @@ namespace {
 
 struct EvalArguments {
   std::string model, data, split, detections, out;
+  std::vector<std::string> settings;
   EvaluateOptions options;
   bool json = false, strict = false;
 };
 
 int eval(const EvalArguments& arguments) {
   const auto file = model_file(arguments.model);
-  const Detector detector = Detector::load(file);
+  const Detector detector = Detector::load(file, arguments.settings);
   DataConfig config = detector.config().data;
   config.classes = detector.class_names();
   const std::string split = arguments.split.empty() ? config.val_split : arguments.split;
@@ -67,6 +68,12 @@ void add_eval(CLI::App& app, Action& action) {
       ->type_name("FILE");
   command->add_option("--out", a->out, "write the result as JSON to this file")->type_name("FILE");
   command->add_flag("--strict", a->strict, "any defect of the data set is an error");
+  command
+      ->add_option("--set", a->settings,
+                   "change a setting of test., rpn.test. or the pictures' size: "
+                   "--set test.nms_iou=0.5")
+      ->take_all()
+      ->type_name("KEY=VALUE");
   command->add_flag("--json", a->json, "print the result as JSON");
   command->footer("Example: frcnn eval runs/first --data VOC2007 --split test");
   command->callback([&action, a] { action = [a] { return eval(*a); }; });

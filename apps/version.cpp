@@ -24,6 +24,10 @@ std::string cpu_isa() {
       return "AVX-512 with VNNI";
     case dnnl_cpu_isa_avx512_core_bf16:
       return "AVX-512 with bf16";
+    case dnnl_cpu_isa_avx512_core_amx:
+      return "AVX-512 with AMX";
+    case dnnl_cpu_isa_avx2_vnni:
+      return "AVX2 with VNNI";
     default:
       return fmt::format("0x{:x}", static_cast<unsigned>(dnnl_get_effective_cpu_isa()));
   }

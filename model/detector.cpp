@@ -1,5 +1,6 @@
 #include "model/detector.h"
 
+#include "kernels/launch/check.h"
 #include "model/faster_rcnn.h"
 #include "model/input.h"
 #include "model/options.h"
@@ -18,10 +19,29 @@ Detector::~Detector() = default;
 Detector::Detector(Detector&&) noexcept = default;
 Detector& Detector::operator=(Detector&&) noexcept = default;
 
-Detector Detector::load(const std::filesystem::path& file) {
+namespace {
+/// Other settings are part of what the weights were trained for.
+void check_settings(const std::vector<std::string>& settings) {
+  for (const std::string& setting : settings) {
+    const std::string key = setting.substr(0, setting.find('='));
+    const bool allowed = key.starts_with("test.") || key.starts_with("rpn.test.") ||
+                         key == "rpn.test" || key == "preprocess.shorter_side" ||
+                         key == "preprocess.longer_side";
+    if (!allowed)
+      throw UsageError(fmt::format(
+          "--set {}: a trained detector's {} cannot be changed, only test.*, rpn.test.*, "
+          "preprocess.shorter_side and preprocess.longer_side",
+          setting, key));
+  }
+}
+}  // namespace
+
+Detector Detector::load(const std::filesystem::path& file,
+                        const std::vector<std::string>& settings) {
+  check_settings(settings);
   const Checkpoint checkpoint = load_checkpoint(file);
   auto impl = std::make_unique<Impl>();
-  impl->config = parse_config(checkpoint.config, file.string() + " (config)");
+  impl->config = parse_config(checkpoint.config, file.string() + " (config)", settings);
   impl->classes = checkpoint.classes;
   impl->model =
       std::make_unique<FasterRcnn>(impl->config.model, static_cast<int64_t>(impl->classes.size()),

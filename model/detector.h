@@ -20,8 +20,11 @@ class FasterRcnn;
 ///   for (const frcnn::ScoredBox& d : detector.detect(rgb, width, height)) ...
 class Detector {
  public:
-  /// Reads a checkpoint. Throws Error when it is missing, damaged or not a checkpoint.
-  static Detector load(const std::filesystem::path& checkpoint);
+  /// Reads a checkpoint. Throws Error when it is missing, damaged or not a checkpoint. `settings`
+  /// ("test.nms_iou=0.5") change what a trained detector may be asked to do otherwise: keys of
+  /// test., rpn.test. and the picture's size in preprocess.; UsageError on others.
+  static Detector load(const std::filesystem::path& checkpoint,
+                       const std::vector<std::string>& settings = {});
   ~Detector();
   Detector(Detector&&) noexcept;
   Detector& operator=(Detector&&) noexcept;

@@ -36,7 +36,7 @@ step "6/6 detect on some of them"
 mapfile -t names < <(head -n 8 "$out/data/ImageSets/Main/test.txt")
 pictures=()
 for name in "${names[@]}"; do pictures+=("$out/data/JPEGImages/${name%% *}".*); done
-"$frcnn" detect "$out/run" "${pictures[@]}" --out "$out/pictures"
+"$frcnn" detect "$out/run" "${pictures[@]}" --score 0.5 --out "$out/pictures"
 
 cat <<END
 
