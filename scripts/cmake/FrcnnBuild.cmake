@@ -80,7 +80,8 @@ function(frcnn_add_gpu_kernels)
     add_library(frcnn_kernels_emulated STATIC ${sources})
     # As on a GPU: reinterpreting memory is allowed, products and sums are fused only where written.
     target_compile_options(frcnn_kernels_emulated PRIVATE
-      -fno-strict-aliasing -ffp-contract=off -Wno-unknown-pragmas)
+      -fno-strict-aliasing -ffp-contract=off -Wno-unknown-pragmas
+      -Wno-subobject-linkage)  # a source that is included may use its anonymous namespace
     target_link_libraries(frcnn_kernels_emulated PUBLIC frcnn_kernels
                           PRIVATE $<BUILD_INTERFACE:frcnn_options> Boost::context)
     target_compile_definitions(frcnn_gpu INTERFACE FRCNN_HAVE_EMULATION=1)
