@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -99,6 +100,26 @@ struct Activity {
 };
 template <Backend backend>
 Activity activity();
+
+/// A sequence of launches and copies that is recorded once and then started as a whole: a CUDA
+/// graph. Arguments of kernels are those of the recording, so whatever changes from one replay to
+/// the next (inputs, rates, numbers of steps) must lie in device memory. copy_to_host() and
+/// synchronize() throw Error while a stream is recorded. Memory that the recording used must stay.
+template <Backend backend>
+class Graph {
+ public:
+  /// Calls body(), whose work on `stream` is recorded and not done. `stream` may not be the default
+  /// stream of a GPU.
+  Graph(Stream stream, const std::function<void()>& body);
+  ~Graph();
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+  void replay(Stream stream) const;
+
+ private:
+  struct State;
+  State* state_;
+};
 
 /// Seconds between two points of a stream, measured by the device itself (CUDA events; the host's
 /// clock under emulation).

@@ -1,5 +1,6 @@
 // The CUDA side of kernels/launch/gpu.h. Not compiled for the emulation (gpu_emulated.cpp).
 #include <atomic>
+#include <memory>
 
 #include "kernels/launch/gpu.cuh"
 
@@ -139,6 +140,44 @@ void destroy_stream<kCuda>(Stream stream) noexcept {
 template <>
 Activity activity<kCuda>() {
   return {counters().launches, counters().to_device, counters().to_host, counters().waits};
+}
+
+template <>
+struct Graph<kCuda>::State {
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  int64_t launches = 0;  // of one replay
+  ~State() {
+    if (executable != nullptr) cudaGraphExecDestroy(executable);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+  }
+};
+template <>
+Graph<kCuda>::Graph(Stream stream, const std::function<void()>& body) : state_(nullptr) {
+  auto state = std::make_unique<State>();
+  const int64_t before = counters().launches;
+  FRCNN_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  try {
+    body();
+  } catch (...) {
+    cudaStreamEndCapture(stream, &state->graph);
+    cudaGetLastError();
+    throw;
+  }
+  FRCNN_CUDA_CHECK(cudaStreamEndCapture(stream, &state->graph));
+  FRCNN_CUDA_CHECK(cudaGraphInstantiate(&state->executable, state->graph, 0));
+  state->launches = counters().launches - before;
+  counters().launches = before;  // recorded, not done
+  state_ = state.release();
+}
+template <>
+Graph<kCuda>::~Graph() {
+  delete state_;
+}
+template <>
+void Graph<kCuda>::replay(Stream stream) const {
+  FRCNN_CUDA_CHECK(cudaGraphLaunch(state_->executable, stream));
+  counters().launches += state_->launches;
 }
 
 template <>

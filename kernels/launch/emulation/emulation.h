@@ -9,6 +9,7 @@
 #include <source_location>
 #include <tuple>
 #include <type_traits>
+#include <vector>
 
 /// CUDA's execution model on the CPU. A kernel source that includes kernels/launch/gpu.cuh compiles
 /// unchanged with the host compiler against this header and runs with CUDA's meaning: blocks of
@@ -66,6 +67,12 @@ using Place = std::source_location;
 /// configuration and on whatever the emulation finds.
 void run_grid(const char* kernel, Dim3 grid, Dim3 block, size_t shared_bytes,
               const std::function<void()>& body);
+
+/// Appends `work` to the recording of this host thread, if there is one; false: do it now.
+bool recorded(const std::function<void()>& work);
+/// Records what body() launches and copies instead of doing it.
+std::vector<std::function<void()>> record(const std::function<void()>& body);
+bool is_recording();
 
 int64_t launches();  ///< run_grid() calls since the program began
 
@@ -135,7 +142,10 @@ template <typename... Params, typename... Args>
 void launch_kernel(const char* name, Dim3 grid, Dim3 block, size_t shared_bytes,
                    void (*kernel)(Params...), Args&&... args) {
   const std::tuple<std::decay_t<Params>...> values(std::forward<Args>(args)...);
-  run_grid(name, grid, block, shared_bytes, [&] { std::apply(kernel, values); });
+  const auto run = [=] {
+    run_grid(name, grid, block, shared_bytes, [&] { std::apply(kernel, values); });
+  };
+  if (!recorded(run)) run();
 }
 
 template <typename T, typename Operation>

@@ -66,27 +66,46 @@ void release_pinned<kEmulated>(void* memory) noexcept {
   std::free(memory);
 }
 
+namespace {
+/// Does the work, or leaves it to the graph that is being recorded.
+template <typename Work>
+void now_or_recorded(const Work& work) {
+  if (!emulation::recorded(work)) work();
+}
+void refuse_while_recording(const char* what) {
+  check(!emulation::is_recording(), "[emulation] {} while a graph is recorded: it waits", what);
+}
+}  // namespace
+
 template <>
 void copy_to_device<kEmulated>(Stream /*stream*/, void* device, const void* host, size_t bytes) {
-  if (bytes > 0) std::memcpy(device, host, bytes);
-  ++counters().to_device;
+  now_or_recorded([=] {
+    if (bytes > 0) std::memcpy(device, host, bytes);
+    ++counters().to_device;
+  });
 }
 template <>
 void copy_to_host<kEmulated>(Stream /*stream*/, void* host, const void* device, size_t bytes) {
+  refuse_while_recording("copy_to_host");
   if (bytes > 0) std::memcpy(host, device, bytes);
   ++counters().to_host;
   ++counters().waits;
 }
 template <>
 void copy_on_device<kEmulated>(Stream /*stream*/, void* target, const void* source, size_t bytes) {
-  if (bytes > 0) std::memmove(target, source, bytes);
+  now_or_recorded([=] {
+    if (bytes > 0) std::memmove(target, source, bytes);
+  });
 }
 template <>
 void fill_bytes<kEmulated>(Stream /*stream*/, void* device, int value, size_t bytes) {
-  if (bytes > 0) std::memset(device, value, bytes);
+  now_or_recorded([=] {
+    if (bytes > 0) std::memset(device, value, bytes);
+  });
 }
 template <>
 void synchronize<kEmulated>(Stream /*stream*/) {
+  refuse_while_recording("synchronize");
   ++counters().waits;
 }
 template <>
@@ -99,6 +118,22 @@ void destroy_stream<kEmulated>(Stream /*stream*/) noexcept {}
 template <>
 Activity activity<kEmulated>() {
   return {emulation::launches(), counters().to_device, counters().to_host, counters().waits};
+}
+
+template <>
+struct Graph<kEmulated>::State {
+  std::vector<std::function<void()>> work;
+};
+template <>
+Graph<kEmulated>::Graph(Stream /*stream*/, const std::function<void()>& body)
+    : state_(new State{emulation::record(body)}) {}
+template <>
+Graph<kEmulated>::~Graph() {
+  delete state_;
+}
+template <>
+void Graph<kEmulated>::replay(Stream /*stream*/) const {
+  for (const auto& work : state_->work) work();
 }
 
 template <>
