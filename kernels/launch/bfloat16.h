@@ -3,11 +3,7 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__CUDACC__)
-#define FRCNN_HOST_DEVICE __host__ __device__
-#else
-#define FRCNN_HOST_DEVICE
-#endif
+#include "kernels/launch/host_device.h"
 
 namespace frcnn::kernels {
 

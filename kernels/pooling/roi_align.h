@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/launch/gpu.h"
 #include "kernels/launch/layout.h"
 
 namespace frcnn::kernels {
@@ -46,4 +47,49 @@ void roi_align_backward(const MapLayout& x_layout, const RoiAlignParams& params,
                         T* dx);         // x_layout
 
 }  // namespace cpu
+
+enum class RoiAlignVersion : uint8_t { naive, channels_last, table };
+inline constexpr gpu::KernelVersion kRoiAlignVersions[] = {
+    {"naive", "one thread, one number of y; bins are neighbours, as in NCHW"},
+    {"channels_last", "neighbouring threads take neighbouring channels: 16-byte loads in NHWC"},
+    {"table", "cells and weights once per block, in shared memory; y turned there before stores"},
+};
+enum class RoiAlignBackwardVersion : uint8_t { naive, tile, pipelined };
+inline constexpr gpu::KernelVersion kRoiAlignBackwardVersions[] = {
+    {"naive", "one thread, one number of dx: looks through all RoIs of its image"},
+    {"tile", "a block owns 8x8 pixels of 32 channels and lists the RoIs that touch them"},
+    {"pipelined", "the next RoI's gradients are copied while this one's are added"},
+};
+
+/// The same on a GPU. `rois_count` is the number of rows that there is room for. With
+/// `rois_count_device` (a number in device memory) only so many of them hold RoIs: the rest of y is
+/// written as 0, the rest of dy is not read. A RoI that is not finite, lies beyond 1e7 cells, or
+/// whose batch index names no image, gives 0 and gets no gradient (the CPU reports the first two as
+/// errors; here nothing may wait for an answer).
+///
+/// Cells and weights are the CPU's, bit by bit. Sums run in the CPU's order, with fused
+/// multiply-adds: `table`, `tile` and `pipelined` give the same bits as a CPU that has them;
+/// `naive` and `channels_last` do not merge the weights of samples that share a cell, and differ by
+/// rounding. No atomics: the same bits in every run. docs/kernels/roi_ops.md.
+namespace gpu {
+
+template <Backend backend, typename T>
+void roi_align_forward(Stream stream, const MapLayout& x_layout, const RoiAlignParams& params,
+                       int64_t rois_count,
+                       const T* x,     // x_layout
+                       const T* rois,  // (R, 5) batch index, x1, y1, x2, y2 in image pixels
+                       T* y,           // (R, C, pooled_h, pooled_w)
+                       const int32_t* rois_count_device = nullptr,
+                       RoiAlignVersion version = RoiAlignVersion::table);
+
+template <Backend backend, typename T>
+void roi_align_backward(Stream stream, const MapLayout& x_layout, const RoiAlignParams& params,
+                        int64_t rois_count,
+                        const T* rois,  // (R, 5)
+                        const T* dy,    // (R, C, pooled_h, pooled_w)
+                        T* dx,          // x_layout
+                        const int32_t* rois_count_device = nullptr,
+                        RoiAlignBackwardVersion version = RoiAlignBackwardVersion::pipelined);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels

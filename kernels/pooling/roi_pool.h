@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/launch/gpu.h"
 #include "kernels/launch/layout.h"
 
 namespace frcnn::kernels {
@@ -45,4 +46,50 @@ void roi_pool_backward(const MapLayout& x_layout, const RoiPoolParams& params, i
                        T* dx);                 // x_layout
 
 }  // namespace cpu
+
+enum class RoiPoolVersion : uint8_t { naive, channels_last, table };
+inline constexpr gpu::KernelVersion kRoiPoolVersions[] = {
+    {"naive", "one thread, one number of y; bins are neighbours, as in NCHW"},
+    {"channels_last", "neighbouring threads take neighbouring channels: 16-byte loads in NHWC"},
+    {"table", "bounds of bins once per block, in shared memory; y turned there before stores"},
+};
+enum class RoiPoolBackwardVersion : uint8_t { naive, tile, pipelined };
+inline constexpr gpu::KernelVersion kRoiPoolBackwardVersions[] = {
+    {"naive", "one thread, one number of dx: compares every argmax of its image and channel"},
+    {"tile", "a block owns 8x8 pixels of 32 channels and lists the RoIs that touch them"},
+    {"pipelined", "the next RoI's gradients are copied while this one's are added"},
+};
+
+/// The same on a GPU, with the CPU's bits: y, argmax and dx. `rois_count` is the number of rows
+/// that there is room for. With `rois_count_device` (a number in device memory) only so many of
+/// them hold RoIs: the rest of y is written as 0, of argmax as -1, and of dy is not read. A RoI
+/// that is not finite, lies beyond 1e7 cells, or whose batch index names no image, has empty bins
+/// (the CPU reports the first two as errors; here nothing may wait for an answer).
+///
+/// Backward gathers without atomics. `tile` and `pipelined` read the RoIs' corners, too, and leave
+/// out those that cannot touch a piece of dx: they must be the RoIs of the forward pass.
+/// docs/kernels/roi_ops.md.
+namespace gpu {
+
+template <Backend backend, typename T>
+void roi_pool_forward(Stream stream, const MapLayout& x_layout, const RoiPoolParams& params,
+                      int64_t rois_count,
+                      const T* x,       // x_layout
+                      const T* rois,    // (R, 5) batch index, x1, y1, x2, y2 in image pixels
+                      T* y,             // (R, C, pooled_h, pooled_w)
+                      int32_t* argmax,  // (R, C, pooled_h, pooled_w), or nullptr
+                      const int32_t* rois_count_device = nullptr,
+                      RoiPoolVersion version = RoiPoolVersion::table);
+
+template <Backend backend, typename T>
+void roi_pool_backward(Stream stream, const MapLayout& x_layout, const RoiPoolParams& params,
+                       int64_t rois_count,
+                       const T* rois,          // (R, 5)
+                       const T* dy,            // (R, C, pooled_h, pooled_w)
+                       const int32_t* argmax,  // (R, C, pooled_h, pooled_w)
+                       T* dx,                  // x_layout
+                       const int32_t* rois_count_device = nullptr,
+                       RoiPoolBackwardVersion version = RoiPoolBackwardVersion::pipelined);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels

@@ -1,0 +1,241 @@
+// RoIAlign on a GPU, forward. Every version takes the cells and weights of roi_align.cuh and sums
+// along x, then along y, as the CPU does.
+#include "kernels/pooling/roi_align.h"
+
+#include "kernels/launch/pack.cuh"
+#include "kernels/pooling/roi_align.cuh"
+#include "kernels/pooling/roi_walk.cuh"
+
+namespace frcnn::kernels::gpu {
+namespace {
+
+using namespace roi;
+
+constexpr int kThreads = 256;
+
+/// Bin (i, j) of N neighbouring channels, whose pixels start at `x`.
+template <int N, typename T>
+__device__ Pack<T, N> align_bin(const AlignAxis<T>& rows, const AlignAxis<T>& columns, int i, int j,
+                                int64_t row_stride, int64_t pixel_stride, const T* x) {
+  Pack<T, N> sum = {};
+  rows.for_taps(i, [&](int h, T row_weight) {
+    const T* row = x + h * row_stride;
+    Pack<T, N> part = {};
+    columns.for_taps(j, [&](int w, T weight) {
+      const auto value = load_pack<N>(row + w * pixel_stride);
+      for (int k = 0; k < N; ++k) part.v[k] = std::fma(weight, value.v[k], part.v[k]);
+    });
+    for (int k = 0; k < N; ++k) sum.v[k] = std::fma(row_weight, part.v[k], sum.v[k]);
+  });
+  return sum;
+}
+
+template <typename T>
+__global__ void align_naive(AlignProblem problem, const T* x, const T* rois, T* y) {
+  const MapLayout& map = problem.map;
+  const int64_t live = live_rois(problem.capacity, problem.count);
+  const int64_t bins = problem.bins(), count = problem.capacity * map.c * bins;
+  for (int64_t index = grid_first(); index < count; index += grid_step()) {
+    const int64_t r = index / (map.c * bins), c = index / bins % map.c;
+    const int bin = static_cast<int>(index % bins);
+    const T* roi = rois + 5 * r;
+    const int64_t image = r < live ? image_of(roi, map) : -1;
+    T value = 0;
+    if (image >= 0) {
+      const auto pooled_w = static_cast<int>(problem.params.pooled_w);
+      value = align_bin<1>(problem.rows_of(roi), problem.columns_of(roi), bin / pooled_w,
+                           bin % pooled_w, map.w * map.block, map.block,
+                           x + map.block_at(image, c / map.block) + c % map.block)
+                  .v[0];
+    }
+    y[index] = value;
+  }
+}
+
+template <typename T, int N>
+__global__ void align_channels_last(AlignProblem problem, const T* x, const T* rois, T* y) {
+  const MapLayout& map = problem.map;
+  const int64_t live = live_rois(problem.capacity, problem.count);
+  const int64_t bins = problem.bins(), packs = ceil_div(map.c, N);
+  const int64_t count = problem.capacity * bins * packs;
+  for (int64_t index = grid_first(); index < count; index += grid_step()) {
+    const int64_t r = index / packs / bins, c = index % packs * N;
+    const int bin = static_cast<int>(index / packs % bins);
+    const T* roi = rois + 5 * r;
+    const int64_t image = r < live ? image_of(roi, map) : -1;
+    Pack<T, N> value = {};
+    if (image >= 0) {
+      const auto pooled_w = static_cast<int>(problem.params.pooled_w);
+      value = align_bin<N>(problem.rows_of(roi), problem.columns_of(roi), bin / pooled_w,
+                           bin % pooled_w, map.w * map.block, map.block,
+                           x + map.block_at(image, c / map.block) + c % map.block);
+    }
+    for (int k = 0; k < N && c + k < map.c; ++k) y[(r * map.c + c + k) * bins + bin] = value.v[k];
+  }
+}
+
+// ------------------------------------------------------------------------------- forward, table
+
+template <typename T>
+struct Tap {
+  int at;  ///< row or column of the map
+  T weight;
+};
+
+/// A block's shared memory: taps of all bins of both axes, a tile of y, the numbers of taps.
+struct TablePlan {
+  int64_t row_taps, column_taps;  ///< room per bin
+  int channels;                   ///< of a block
+  int64_t tile_size;              ///< numbers of y that wait for their store
+  int64_t bytes;
+};
+
+template <typename T, int N>
+TablePlan table_plan(const AlignProblem& problem) {
+  const RoiAlignParams& p = problem.params;
+  TablePlan plan;
+  plan.row_taps = p.sampling_ratio > 0 ? 2 * p.sampling_ratio : problem.map.h;
+  plan.column_taps = p.sampling_ratio > 0 ? 2 * p.sampling_ratio : problem.map.w;
+  plan.channels = N == 1 ? 32 : 16 * N;
+  plan.tile_size = problem.map.block == 1 ? 0 : plan.channels * problem.bins();
+  const auto tap = static_cast<int64_t>(sizeof(Tap<T>)), number = static_cast<int64_t>(sizeof(T));
+  plan.bytes = tap * (p.pooled_h * plan.row_taps + p.pooled_w * plan.column_taps) +
+               number * plan.tile_size + 4 * (p.pooled_h + p.pooled_w);
+  return plan;
+}
+
+/// Taps of bin p in order; weights of a cell that is among the last two add up, as on the CPU.
+template <typename T>
+__device__ int make_taps(const AlignAxis<T>& axis, int p, Tap<T>* taps) {
+  int count = 0;
+  axis.for_taps(p, [&](int cell, T weight) {
+    for (int back = count - 1; back >= 0 && back >= count - 2; --back)
+      if (taps[back].at == cell) {
+        taps[back].weight = add_rn(taps[back].weight, weight);
+        return;
+      }
+    taps[count++] = {cell, weight};
+  });
+  return count;
+}
+
+/// One block: a RoI and plan.channels channels.
+template <typename T, int N>
+__global__ void __launch_bounds__(kThreads, 4)
+    align_table(AlignProblem problem, TablePlan plan, const T* x, const T* rois, T* y) {
+  const MapLayout& map = problem.map;
+  const auto thread = static_cast<int>(threadIdx.x), bins = problem.bins();
+  const auto pooled_h = static_cast<int>(problem.params.pooled_h);
+  const auto pooled_w = static_cast<int>(problem.params.pooled_w);
+  const auto tiles = static_cast<unsigned>(ceil_div(map.c, plan.channels));
+  const int64_t r = blockIdx.x / tiles, first_channel = blockIdx.x % tiles * plan.channels;
+  const int64_t left = map.c - first_channel;
+  const int here = left < plan.channels ? static_cast<int>(left) : plan.channels;
+  T* const target = y + (r * map.c + first_channel) * bins;  // here * bins numbers, in a row
+
+  const T* roi = rois + 5 * r;
+  const int64_t image = r < live_rois(problem.capacity, problem.count) ? image_of(roi, map) : -1;
+  if (image < 0) {
+    for (int i = thread; i < here * bins; i += kThreads) target[i] = T(0);
+    return;
+  }
+
+  FRCNN_DYNAMIC_SHARED(unsigned char, memory);
+  auto* row_taps = reinterpret_cast<Tap<T>*>(memory);
+  Tap<T>* column_taps = row_taps + pooled_h * plan.row_taps;
+  T* tile = reinterpret_cast<T*>(column_taps + pooled_w * plan.column_taps);
+  int* row_counts = reinterpret_cast<int*>(tile + plan.tile_size);
+  int* column_counts = row_counts + pooled_h;
+  for (int i = thread; i < pooled_h + pooled_w; i += kThreads) {
+    if (i < pooled_h)
+      row_counts[i] = make_taps(problem.rows_of(roi), i, row_taps + i * plan.row_taps);
+    else
+      row_counts[i] = make_taps(problem.columns_of(roi), i - pooled_h,
+                                column_taps + (i - pooled_h) * plan.column_taps);
+  }
+  __syncthreads();
+
+  const int64_t row_stride = map.w * map.block;
+  const auto bin_of = [&](const T* from, int i, int j) {
+    const Tap<T>* down = row_taps + i * plan.row_taps;
+    const Tap<T>* across = column_taps + j * plan.column_taps;
+    const int downs = row_counts[i], acrosses = column_counts[j];
+    Pack<T, N> sum = {};
+    for (int t = 0; t < downs; ++t) {
+      const T* row = from + down[t].at * row_stride;
+      Pack<T, N> part = {};
+      for (int u = 0; u < acrosses; ++u) {
+        const auto value = load_pack<N>(row + across[u].at * map.block);
+        for (int k = 0; k < N; ++k) part.v[k] = std::fma(across[u].weight, value.v[k], part.v[k]);
+      }
+      for (int k = 0; k < N; ++k) sum.v[k] = std::fma(down[t].weight, part.v[k], sum.v[k]);
+    }
+    return sum;
+  };
+
+  if (map.block == 1) {  // neighbouring threads: neighbouring bins, stored as they come
+    for (int i = thread; i < here * bins; i += kThreads) {
+      const int bin = i % bins;
+      target[i] =
+          bin_of(x + map.block_at(image, first_channel + i / bins), bin / pooled_w, bin % pooled_w)
+              .v[0];
+    }
+    return;
+  }
+  const int lanes = plan.channels / N, lane = thread % lanes;
+  const int64_t c = first_channel + lane * N;
+  if (lane * N < here) {
+    const T* from = x + map.block_at(image, c / map.block) + c % map.block;
+    for (int bin = thread / lanes; bin < bins; bin += kThreads / lanes) {
+      const Pack<T, N> value = bin_of(from, bin / pooled_w, bin % pooled_w);
+      for (int k = 0; k < N; ++k) tile[(lane * N + k) * bins + bin] = value.v[k];
+    }
+  }
+  __syncthreads();
+  for (int i = thread; i < here * bins; i += kThreads) target[i] = tile[i];
+}
+
+template <int N, typename T>
+void forward_channels(Stream stream, const AlignProblem& problem, const T* x, const T* rois, T* y,
+                      RoiAlignVersion version) {
+  const TablePlan plan = table_plan<T, N>(problem);
+  if (version == RoiAlignVersion::table && plan.bytes <= kMostShared) {
+    const int64_t blocks = problem.capacity * ceil_div(problem.map.c, plan.channels);
+    launch({"roi_align_table", static_cast<unsigned>(blocks), kThreads,
+            static_cast<size_t>(plan.bytes), stream},
+           align_table<T, N>, problem, plan, x, rois, y);
+    return;
+  }
+  const int64_t items = problem.capacity * problem.bins() * ceil_div(problem.map.c, N);
+  launch({"roi_align_channels_last", blocks_for(items, kThreads), kThreads, 0, stream},
+         align_channels_last<T, N>, problem, x, rois, y);
+}
+
+}  // namespace
+
+template <Backend backend, typename T>
+void roi_align_forward(Stream stream, const MapLayout& map, const RoiAlignParams& params,
+                       int64_t rois_count, const T* x, const T* rois, T* y,
+                       const int32_t* rois_count_device, RoiAlignVersion version) {
+  validate_align(map, params);
+  const AlignProblem problem = {map, params, rois_count, rois_count_device};
+  constexpr int kPack = Pack<T>::kSize;
+  if (version == RoiAlignVersion::naive)
+    launch({"roi_align_naive", blocks_for(rois_count * map.c * problem.bins(), kThreads), kThreads,
+            0, stream},
+           align_naive<T>, problem, x, rois, y);
+  else if (map.block % kPack == 0 && aligned_to(16, x))
+    forward_channels<kPack>(stream, problem, x, rois, y, version);
+  else
+    forward_channels<1>(stream, problem, x, rois, y, version);
+}
+
+#define FRCNN_INSTANTIATE(T)                                                                    \
+  template void roi_align_forward<kBackend, T>(Stream, const MapLayout&, const RoiAlignParams&, \
+                                               int64_t, const T*, const T*, T*, const int32_t*, \
+                                               RoiAlignVersion);
+FRCNN_INSTANTIATE(float)
+FRCNN_INSTANTIATE(double)
+#undef FRCNN_INSTANTIATE
+
+}  // namespace frcnn::kernels::gpu

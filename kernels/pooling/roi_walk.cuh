@@ -1,0 +1,164 @@
+#pragma once
+
+#include "kernels/launch/gpu.cuh"
+#include "kernels/launch/layout.h"
+
+/// What the backward passes of RoI pooling and RoIAlign share: a block of threads owns a piece of
+/// dx (8 x 8 pixels of 32 channels), walks the RoIs that touch it in their order, and writes the
+/// piece once. No two blocks write the same number, so nothing needs atomics and the order of
+/// additions is that of the RoIs, as on the CPU.
+namespace frcnn::kernels::gpu::roi {
+
+constexpr int kTileH = 8, kTileW = 8, kTileChannels = 32;
+constexpr int kTileThreads = kTileH * kTileChannels;  // a thread: one row of 8 pixels, one channel
+
+/// Dynamic shared memory that a version may ask for: what capability 8.6 has, less what is static.
+constexpr int64_t kMostShared = 96 << 10;
+
+/// The first image, channel, row and column of a block's piece.
+struct Tile {
+  int64_t image;
+  int channel, h, w;
+};
+
+/// Channels in memory, padding included: pieces cover it too, as dx is written completely.
+__host__ __device__ inline int64_t stored_channels(const MapLayout& map) {
+  return map.blocks() * map.block;
+}
+inline int64_t tiles_of(const MapLayout& map) {
+  return map.n * ceil_div(stored_channels(map), kTileChannels) * ceil_div(map.h, kTileH) *
+         ceil_div(map.w, kTileW);
+}
+__device__ inline Tile this_tile(const MapLayout& map) {
+  const auto across = static_cast<unsigned>(ceil_div(map.w, kTileW));
+  const auto down = static_cast<unsigned>(ceil_div(map.h, kTileH));
+  const auto deep = static_cast<unsigned>(ceil_div(stored_channels(map), kTileChannels));
+  unsigned left = blockIdx.x;
+  Tile tile;
+  tile.w = static_cast<int>(left % across) * kTileW;
+  left /= across;
+  tile.h = static_cast<int>(left % down) * kTileH;
+  left /= down;
+  tile.channel = static_cast<int>(left % deep) * kTileChannels;
+  tile.image = left / deep;
+  return tile;
+}
+
+/// Rows of the list of RoIs that hold one: all, or as many as *count says (never more than there
+/// is room for).
+__device__ inline int64_t live_rois(int64_t capacity, const int32_t* count) {
+  if (count == nullptr || *count >= capacity) return capacity;
+  return *count < 0 ? 0 : *count;
+}
+
+/// The image of a RoI, or -1 when its batch index names none: then the RoI is left out.
+template <typename T>
+__device__ int64_t image_of(const T* roi, const MapLayout& map) {
+  const T index = roi[0];
+  return index >= T(0) && index < static_cast<T>(map.n) ? static_cast<int64_t>(index) : -1;
+}
+
+/// Lists every r in [0, count) with touches(r), in rising order, and calls body(list, size) for
+/// each 256 RoIs of which some touch, with all threads of the block; `body` may hold barriers. One
+/// thread tests one RoI, and counted votes tell where in the list it goes.
+template <typename Touches, typename Body>
+__device__ void for_rois_in_order(int64_t count, const Touches& touches, const Body& body) {
+  constexpr int kWarps = kTileThreads / 32;
+  FRCNN_SHARED(int, list, [kTileThreads]);
+  FRCNN_SHARED(int, votes_of, [kWarps]);
+  const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
+  for (int64_t base = 0; base < count; base += kTileThreads) {
+    const int64_t mine = base + threadIdx.x;
+    const bool hit = mine < count && touches(mine);
+    const unsigned votes = __ballot_sync(kAllLanes, hit);
+    __syncthreads();  // the readers of the list before are done
+    if (lane == 0) votes_of[warp] = __popc(votes);
+    __syncthreads();
+    int at = __popc(votes & ((1u << lane) - 1)), size = 0;
+    for (int w = 0; w < kWarps; ++w) {
+      if (w < warp) at += votes_of[w];
+      size += votes_of[w];
+    }
+    if (hit) list[at] = static_cast<int>(mine);
+    __syncthreads();
+    if (size > 0) body(static_cast<const int*>(list), size);
+  }
+}
+
+/// Copies bins [first, end) of the rows (channels, bins) of a RoI to shared memory, where row c
+/// begins at c * stride. A warp copies a row, so that reads are contiguous. Asynchronous copies are
+/// left for the caller to commit and wait for.
+template <bool kAsync, typename T>
+__device__ void load_bins(const T* rows, int channels, int bins, int first, int end, int stride,
+                          T* shared) {
+  const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
+  for (int c = warp; c < channels; c += kTileThreads / 32)
+    for (int b = first + lane; b < end; b += 32) {
+      if constexpr (kAsync)
+        async_copy<sizeof(T)>(shared + c * stride + b, rows + c * bins + b);
+      else
+        shared[c * stride + b] = rows[c * bins + b];
+    }
+}
+
+/// Calls add(r, buffer) for the listed RoIs in order, each after load(r, buffer) has been called
+/// for it. Pipelined, the copies of the next RoI run while this one is added: `load` starts
+/// asynchronous copies into one of two buffers and commits them; `add` calls arrived() and waits at
+/// a barrier before it reads. `add` ends with a barrier.
+template <bool kPipelined, typename Load, typename Add>
+__device__ void add_list(const int* list, int size, const Load& load, const Add& add) {
+  if constexpr (kPipelined) {
+    load(static_cast<int64_t>(list[0]), 0);
+    for (int k = 0; k < size; ++k) {
+      if (k + 1 < size)
+        load(static_cast<int64_t>(list[k + 1]), (k + 1) % 2);
+      else
+        async_commit();  // an empty group, as waits count groups
+      add(static_cast<int64_t>(list[k]), k % 2);
+    }
+    async_wait<0>();
+  } else {
+    for (int k = 0; k < size; ++k) {
+      load(static_cast<int64_t>(list[k]), 0);
+      add(static_cast<int64_t>(list[k]), 0);
+    }
+  }
+}
+template <bool kPipelined>
+__device__ void arrived() {
+  if constexpr (kPipelined) async_wait<1>();
+}
+
+/// Numbers of shared memory that store_tile() needs.
+constexpr int kStoreSize = kTileChannels * (kTileH * kTileW + 1);
+
+/// Writes the piece: this thread holds row `row` of channel tile.channel + `lane`. NCHW maps go
+/// through shared memory, so that neighbouring threads write neighbouring pixels. All threads of
+/// the block must call it.
+template <typename T>
+__device__ void store_tile(const MapLayout& map, const Tile& tile, int lane, int row,
+                           const T (&sum)[kTileW], T* shared, T* dx) {
+  const int height = static_cast<int>(map.h), width = static_cast<int>(map.w);
+  const auto stored = static_cast<int>(stored_channels(map));
+  if (map.block == 1) {
+    constexpr int kPixels = kTileH * kTileW;
+    __syncthreads();  // other uses of `shared` are over
+    for (int i = 0; i < kTileW; ++i) shared[lane * (kPixels + 1) + row * kTileW + i] = sum[i];
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < kTileChannels * kPixels; i += kTileThreads) {
+      const int c = i / kPixels, h = i % kPixels / kTileW, w = i % kTileW;
+      if (tile.channel + c < stored && tile.h + h < height && tile.w + w < width)
+        dx[map.block_at(tile.image, tile.channel + c) + static_cast<int64_t>(tile.h + h) * width +
+           tile.w + w] = shared[c * (kPixels + 1) + i % kPixels];
+    }
+    return;
+  }
+  const int channel = tile.channel + lane, block = static_cast<int>(map.block);
+  if (channel >= stored || tile.h + row >= height) return;
+  T* to = dx + map.block_at(tile.image, channel / block) + channel % block;
+  for (int i = 0; i < kTileW; ++i)
+    if (tile.w + i < width)
+      to[(static_cast<int64_t>(tile.h + row) * width + tile.w + i) * block] = sum[i];
+}
+
+}  // namespace frcnn::kernels::gpu::roi
