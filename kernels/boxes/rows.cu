@@ -1,6 +1,6 @@
 #include "kernels/boxes/rows.h"
 
-#include "kernels/launch/scan.cuh"
+#include "kernels/launch/gpu.cuh"
 
 namespace frcnn::kernels::gpu {
 namespace {
@@ -54,32 +54,12 @@ __global__ void append_kernel(int64_t images, int64_t columns, int64_t first_row
   }
 }
 
-/// One block per image walks over its labels in pieces of one per thread.
-__global__ void __launch_bounds__(kThreads)
-    compact_kernel(int64_t count, int64_t capacity, const int32_t* labels, int32_t* indices,
-                   int32_t* counts) {
-  const int64_t image = blockIdx.x;
-  int32_t* row = indices + image * capacity;
-  int64_t found = 0;
-  for (int64_t first = 0; first < count; first += kThreads) {
-    const int64_t i = first + threadIdx.x;
-    const bool chosen = i < count && labels[image * count + i] >= 0;
-    int total = 0;
-    const int64_t place = found + block_scan<kThreads>(chosen ? 1 : 0, &total);
-    if (chosen && place < capacity) row[place] = static_cast<int32_t>(image * count + i);
-    found += total;
-  }
-  if (found > capacity) found = capacity;
-  for (int64_t i = found + threadIdx.x; i < capacity; i += kThreads) row[i] = -1;
-  if (threadIdx.x == 0) counts[image] = static_cast<int32_t>(found);
-}
-
 template <typename T>
 __global__ void rois_kernel(int64_t images, int64_t capacity, const T* boxes, const int32_t* counts,
-                            T* rois) {
+                            const int32_t* indices, T* rois) {
   for (int64_t i = grid_first(); i < images * capacity; i += grid_step()) {
     const int64_t image = i / capacity;
-    const bool used = i % capacity < counts[image];
+    const bool used = counts != nullptr ? i % capacity < counts[image] : indices[i] >= 0;
     rois[5 * i] = used ? static_cast<T>(image) : T(-1);
     for (int k = 0; k < 4; ++k) rois[5 * i + 1 + k] = used ? boxes[4 * i + k] : T(0);
   }
@@ -119,18 +99,11 @@ void append_rows(Stream stream, int64_t images, int64_t columns, int64_t first_r
          second_counts, out, out_counts);
 }
 
-template <Backend backend>
-void compact_labels(Stream stream, int64_t images, int64_t count, int64_t capacity,
-                    const int32_t* labels, int32_t* indices, int32_t* counts) {
-  launch({"compact_labels", static_cast<unsigned>(images), kThreads, 0, stream}, compact_kernel,
-         count, capacity, labels, indices, counts);
-}
-
 template <Backend backend, typename T>
 void make_rois(Stream stream, int64_t images, int64_t capacity, const T* boxes,
-               const int32_t* counts, T* rois) {
+               const int32_t* counts, const int32_t* indices, T* rois) {
   launch({"make_rois", blocks_for(images * capacity, kThreads), kThreads, 0, stream},
-         rois_kernel<T>, images, capacity, boxes, counts, rois);
+         rois_kernel<T>, images, capacity, boxes, counts, indices, rois);
 }
 
 #define FRCNN_INSTANTIATE(T)                                                                    \
@@ -138,7 +111,8 @@ void make_rois(Stream stream, int64_t images, int64_t capacity, const T* boxes,
   template void append_rows<kBackend, T>(Stream, int64_t, int64_t, int64_t, const T*,           \
                                          const int32_t*, int64_t, const T*, const int32_t*, T*, \
                                          int32_t*);                                             \
-  template void make_rois<kBackend, T>(Stream, int64_t, int64_t, const T*, const int32_t*, T*);
+  template void make_rois<kBackend, T>(Stream, int64_t, int64_t, const T*, const int32_t*,      \
+                                       const int32_t*, T*);
 FRCNN_INSTANTIATE(float)
 FRCNN_INSTANTIATE(double)
 #undef FRCNN_INSTANTIATE
@@ -152,7 +126,5 @@ FRCNN_INSTANTIATE(uint8_t)
 #undef FRCNN_INSTANTIATE
 
 template void remainders<kBackend>(Stream, int64_t, int64_t, const int32_t*, int32_t*);
-template void compact_labels<kBackend>(Stream, int64_t, int64_t, int64_t, const int32_t*, int32_t*,
-                                       int32_t*);
 
 }  // namespace frcnn::kernels::gpu

@@ -4,7 +4,7 @@
 
 #include "kernels/launch/gpu.h"
 
-/// Choosing, joining and copying rows of arrays that stay in device memory: the steps between the
+/// Joining and copying rows of arrays that stay in device memory: the steps between the
 /// proposal layer, the samplers and the detection head. They exist for GPUs only: host code does
 /// the same with std::vector. Everything is a copy, so results are exact and do not depend on an
 /// order.
@@ -42,20 +42,14 @@ void append_rows(Stream stream, int64_t images, int64_t columns, int64_t first_r
                  T* out,                        // (images, first_rows + second_rows, columns)
                  int32_t* out_counts);          // (images)
 
-/// Row n of `indices` begins with the positions in the whole array of the entries of image n whose
-/// label is not negative, rising, at most `capacity`; the rest is -1.
-template <Backend backend>
-void compact_labels(Stream stream, int64_t images, int64_t count, int64_t capacity,
-                    const int32_t* labels,  // (images, count)
-                    int32_t* indices,       // (images, capacity)
-                    int32_t* counts);       // (images)
-
-/// rois[n, i] = (n, box) for the first counts[n] boxes of an image, (-1, 0, 0, 0, 0) beyond: what
-/// the RoI layers leave out.
+/// rois[n, i] = (n, box) for the used rows of an image, (-1, 0, 0, 0, 0) for the others: what the
+/// RoI layers leave out. Used are the first counts[n] rows or, where counts is nullptr, those whose
+/// index is not negative.
 template <Backend backend, typename T>
 void make_rois(Stream stream, int64_t images, int64_t capacity,
-               const T* boxes,         // (images, capacity, 4)
-               const int32_t* counts,  // (images)
-               T* rois);               // (images, capacity, 5)
+               const T* boxes,          // (images, capacity, 4)
+               const int32_t* counts,   // (images), or nullptr
+               const int32_t* indices,  // (images, capacity); not read with counts
+               T* rois);                // (images, capacity, 5)
 
 }  // namespace frcnn::kernels::gpu

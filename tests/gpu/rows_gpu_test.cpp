@@ -42,35 +42,6 @@ TEST_CASE("GPU rows: lists of several images are joined; counts beyond the room 
   });
 }
 
-TEST_CASE("GPU rows: labelled entries are compacted in rising order") {
-  for (const int64_t count : {1, 31, 256, 257, 1000}) {
-    for (const int64_t capacity : {1, 40, 2000}) {
-      const auto random = random_vector<float>(static_cast<size_t>(2 * count), 0, 1, 5);
-      std::vector<int32_t> labels, expected, sizes;
-      for (const float r : random) labels.push_back(r < 0.7f ? -1 : r < 0.8f ? 0 : 3);
-      for (int64_t n = 0; n < 2; ++n) {
-        std::vector<int32_t> row;
-        for (int64_t i = 0; i < count; ++i)
-          if (labels[static_cast<size_t>(n * count + i)] >= 0 &&
-              static_cast<int64_t>(row.size()) < capacity)
-            row.push_back(static_cast<int32_t>(n * count + i));
-        sizes.push_back(static_cast<int32_t>(row.size()));
-        row.resize(static_cast<size_t>(capacity), -1);
-        expected.insert(expected.end(), row.begin(), row.end());
-      }
-      for_backends([&](auto on) {
-        constexpr Backend B = decltype(on)::backend;
-        const DeviceArray<B, int32_t> device_labels(labels), counts(2),
-            indices(static_cast<size_t>(2 * capacity));
-        gpu::compact_labels<B>(nullptr, 2, count, capacity, device_labels.data(), indices.data(),
-                               counts.data());
-        CHECK(indices.host() == expected);
-        CHECK(counts.host() == sizes);
-      });
-    }
-  }
-}
-
 TEST_CASE("GPU rows: RoIs beyond an image's number name no image") {
   for_backends([](auto on) {
     constexpr Backend B = decltype(on)::backend;
@@ -78,8 +49,12 @@ TEST_CASE("GPU rows: RoIs beyond an image's number name no image") {
         std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}),
         rois(20);
     const DeviceArray<B, int32_t> counts(std::vector<int32_t>{1, 2});
-    gpu::make_rois<B>(nullptr, 2, 2, boxes.data(), counts.data(), rois.data());
+    gpu::make_rois<B>(nullptr, 2, 2, boxes.data(), counts.data(), nullptr, rois.data());
     CHECK(rois.host() ==
           std::vector<float>{0, 1, 2, 3, 4, -1, 0, 0, 0, 0, 1, 9, 10, 11, 12, 1, 13, 14, 15, 16});
+    const DeviceArray<B, int32_t> indices(std::vector<int32_t>{-1, 4, 0, -1});
+    gpu::make_rois<B>(nullptr, 2, 2, boxes.data(), nullptr, indices.data(), rois.data());
+    CHECK(rois.host() ==
+          std::vector<float>{-1, 0, 0, 0, 0, 0, 5, 6, 7, 8, 1, 9, 10, 11, 12, -1, 0, 0, 0, 0});
   });
 }
