@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/launch/gpu.h"
 #include "kernels/launch/layout.h"
 
 namespace frcnn::kernels {
@@ -29,4 +30,32 @@ void adaptive_max_pool_backward(const MapLayout& x_layout, int64_t out_h, int64_
                                 T* dx);                 // x_layout
 
 }  // namespace cpu
+
+enum class AdaptiveMaxPoolVersion : uint8_t { naive, vector };
+inline constexpr gpu::KernelVersion kAdaptiveMaxPoolVersions[] = {
+    {"naive", "one thread, one number"},
+    {"vector", "one thread, 16 bytes of channels where they are neighbours; 32-bit indices"},
+};
+
+/// The same on a GPU, with the CPU's bits. Backward is a gather: no atomics.
+/// docs/kernels/pooling.md.
+namespace gpu {
+
+template <Backend backend, typename T>
+void adaptive_max_pool_forward(Stream stream, const MapLayout& x_layout, int64_t out_h,
+                               int64_t out_w,
+                               const T* x,       // x_layout
+                               T* y,             // x_layout.resized(out_h, out_w)
+                               int32_t* argmax,  // like y, or nullptr
+                               AdaptiveMaxPoolVersion version = AdaptiveMaxPoolVersion::vector);
+
+template <Backend backend, typename T>
+void adaptive_max_pool_backward(Stream stream, const MapLayout& x_layout, int64_t out_h,
+                                int64_t out_w,
+                                const T* dy,            // x_layout.resized(out_h, out_w)
+                                const int32_t* argmax,  // like dy
+                                T* dx,                  // x_layout
+                                AdaptiveMaxPoolVersion version = AdaptiveMaxPoolVersion::vector);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels

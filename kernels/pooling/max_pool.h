@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/launch/gpu.h"
 #include "kernels/launch/layout.h"
 
 namespace frcnn::kernels {
@@ -50,4 +51,32 @@ void max_pool_backward(const MapLayout& x_layout, const MaxPoolParams& params,
                        T* dx);                 // x_layout
 
 }  // namespace cpu
+
+enum class MaxPoolVersion : uint8_t { naive, vector, halves };
+inline constexpr gpu::KernelVersion kMaxPoolVersions[] = {
+    {"naive", "one thread, one number"},
+    {"vector", "one thread, 16 bytes of channels where they are neighbours; 32-bit indices"},
+    {"halves", "2x2 windows side by side: cells loaded at once; backward, a thread per window"},
+};
+
+/// The same on a GPU, with the CPU's bits. Backward is a gather: no atomics. `halves` is for kernel
+/// and stride 2 without padding (with ceil_mode, forward, even sizes); `vector` serves elsewhere.
+/// docs/kernels/pooling.md.
+namespace gpu {
+
+template <Backend backend, typename T>
+void max_pool_forward(Stream stream, const MapLayout& x_layout, const MaxPoolParams& params,
+                      const T* x,       // x_layout
+                      T* y,             // max_pool_layout(x_layout, params)
+                      uint8_t* window,  // like y, or nullptr
+                      MaxPoolVersion version = MaxPoolVersion::halves);
+
+template <Backend backend, typename T>
+void max_pool_backward(Stream stream, const MapLayout& x_layout, const MaxPoolParams& params,
+                       const T* dy,            // max_pool_layout(x_layout, params)
+                       const uint8_t* window,  // like dy
+                       T* dx,                  // x_layout
+                       MaxPoolVersion version = MaxPoolVersion::halves);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels

@@ -81,7 +81,7 @@ struct AlignAxis {
     const T slack =
         (std::abs(start) + bin * static_cast<T>(bins)) * (sizeof(T) == 8 ? T(1e-15) : T(1e-6));
     const T from = (static_cast<T>(low - 1) - slack - start) / bin - T(1);
-    const T to = (static_cast<T>(high) + slack - start) / bin + T(2);
+    const T to = (static_cast<T>(high) + slack - start) / bin + T(1.5);
     if (from > T(0)) first = from < static_cast<T>(bins) ? static_cast<int>(from) : bins;
     if (to < static_cast<T>(end)) end = to > T(0) ? static_cast<int>(to) : 0;
   }

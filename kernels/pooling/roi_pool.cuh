@@ -39,8 +39,8 @@ struct PoolAxis {
   /// [begin, end) holds every bin that has a cell in [low, high), and maybe more.
   __device__ Range bins_near(int low, int high, int bins) const {
     if (!valid) return {0, 0};
-    const T from = (static_cast<T>(low) - first) / bin - T(2);
-    const T to = (static_cast<T>(high) - first) / bin + T(2);
+    const T from = (static_cast<T>(low) - first) / bin - T(0.5);
+    const T to = (static_cast<T>(high) - first) / bin + T(1.5);
     Range near = {0, bins};
     if (from > T(0)) near.begin = from < static_cast<T>(bins) ? static_cast<int>(from) : bins;
     if (to < static_cast<T>(bins)) near.end = to > T(0) ? static_cast<int>(to) : 0;

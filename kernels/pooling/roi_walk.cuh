@@ -44,11 +44,10 @@ __device__ inline Tile this_tile(const MapLayout& map) {
   return tile;
 }
 
-/// Rows of the list of RoIs that hold one: all, or as many as *count says (never more than there
-/// is room for).
+/// Rows of the list of RoIs that hold one: all, or as many as *count says (none when it is
+/// negative, never more than there is room for).
 __device__ inline int64_t live_rois(int64_t capacity, const int32_t* count) {
-  if (count == nullptr || *count >= capacity) return capacity;
-  return *count < 0 ? 0 : *count;
+  return count == nullptr || *count >= capacity ? capacity : *count;
 }
 
 /// The image of a RoI, or -1 when its batch index names none: then the RoI is left out.
@@ -59,8 +58,8 @@ __device__ int64_t image_of(const T* roi, const MapLayout& map) {
 }
 
 /// Lists every r in [0, count) with touches(r), in rising order, and calls body(list, size) for
-/// each 256 RoIs of which some touch, with all threads of the block; `body` may hold barriers. One
-/// thread tests one RoI, and counted votes tell where in the list it goes.
+/// each 256 RoIs of which some touch, with all threads of the block; `body` ends with a barrier.
+/// One thread tests one RoI, and counted votes tell where in the list it goes.
 template <typename Touches, typename Body>
 __device__ void for_rois_in_order(int64_t count, const Touches& touches, const Body& body) {
   constexpr int kWarps = kTileThreads / 32;
@@ -71,7 +70,6 @@ __device__ void for_rois_in_order(int64_t count, const Touches& touches, const B
     const int64_t mine = base + threadIdx.x;
     const bool hit = mine < count && touches(mine);
     const unsigned votes = __ballot_sync(kAllLanes, hit);
-    __syncthreads();  // the readers of the list before are done
     if (lane == 0) votes_of[warp] = __popc(votes);
     __syncthreads();
     int at = __popc(votes & ((1u << lane) - 1)), size = 0;
@@ -134,7 +132,7 @@ constexpr int kStoreSize = kTileChannels * (kTileH * kTileW + 1);
 
 /// Writes the piece: this thread holds row `row` of channel tile.channel + `lane`. NCHW maps go
 /// through shared memory, so that neighbouring threads write neighbouring pixels. All threads of
-/// the block must call it.
+/// the block must call it, after a barrier.
 template <typename T>
 __device__ void store_tile(const MapLayout& map, const Tile& tile, int lane, int row,
                            const T (&sum)[kTileW], T* shared, T* dx) {
@@ -142,7 +140,6 @@ __device__ void store_tile(const MapLayout& map, const Tile& tile, int lane, int
   const auto stored = static_cast<int>(stored_channels(map));
   if (map.block == 1) {
     constexpr int kPixels = kTileH * kTileW;
-    __syncthreads();  // other uses of `shared` are over
     for (int i = 0; i < kTileW; ++i) shared[lane * (kPixels + 1) + row * kTileW + i] = sum[i];
     __syncthreads();
     for (int i = static_cast<int>(threadIdx.x); i < kTileChannels * kPixels; i += kTileThreads) {

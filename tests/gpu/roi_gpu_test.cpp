@@ -173,16 +173,22 @@ TEMPLATE_TEST_CASE("GPU RoI operations: rows beyond the device's count, RoIs tha
                    "[roi]", float, double) {
   using T = TestType;
   const T nan = std::numeric_limits<T>::quiet_NaN(), infinity = std::numeric_limits<T>::infinity();
-  constexpr int64_t kRois = 7, kLive = 5;
+  constexpr int64_t kRois = 8, kLive = 6;
   for (const int64_t block : {1, 8, 36}) {
     const MapLayout map{2, 36, 9, 10, block};
     const RoiPoolParams pool{3, 2, 0.5, 0.5};
     const RoiAlignParams align{3, 2, 0.5, 0.5, 2, false};
     constexpr size_t kBins = 6;
-    // Rows 1 and 3 hold no RoI of this batch, 2 and 4 no finite one; 5 and 6 are beyond the count.
-    const std::vector<T> rois = {1, 2,   3,   12,  17,  2,   2, 3, 12, 17, 0, nan,
-                                 3, 12,  17,  -1,  2,   3,   9, 9, 1,  2,  3, infinity,
-                                 9, nan, nan, nan, nan, nan, 0, 0, 0,  8,  8};
+    // Rows 1 and 3 hold no RoI of this batch, 2, 4 and 5 no finite or near one; 6 and 7 are beyond
+    // the count.
+    const std::vector<T> rois = {1,   2,   3,   12,       17,  //
+                                 2,   2,   3,   12,       17,  //
+                                 0,   nan, 3,   12,       17,  //
+                                 -1,  2,   3,   9,        9,   //
+                                 1,   2,   3,   infinity, 9,   //
+                                 0,   0,   0,   1e9,      8,   //
+                                 0,   0,   0,   8,        8,   //
+                                 nan, nan, nan, nan,      nan};
     const auto x = random_map<T>(map, -2, 2, 1);
     auto dy = random_vector<T>(kRois * 36 * kBins, -1, 1, 2);
     const std::vector<T> first_dy(dy.begin(), dy.begin() + 36 * kBins);
@@ -268,11 +274,12 @@ TEST_CASE("GPU RoI operations: no RoIs, counts below zero and beyond the room, m
 }
 
 TEST_CASE("GPU RoIAlign: bins far smaller than the rounding of their place", "[roi]") {
-  // Positions near 100 are rounded to 2^-17; a bin of the last RoI is 2^-20.
+  // Positions between 64 and 128 are rounded to 2^-17; bins are 2^-20. Those of RoIs that begin at
+  // 120, the border, are rounded to 120 and count, though all but the first lie beyond.
   const MapLayout map{1, 1, 120, 120, 1};
   std::vector<float> rois;
   for (int i = 0; i < 24; ++i) {
-    const float at = 96.0f + 0.5f - static_cast<float>(i) * 0x1p-17f;
+    const float at = (i < 12 ? 120.5f : 96.5f) - static_cast<float>(i % 12) * 0x1p-17f;
     for (float v : {0.0f, at, at, at + 0x1p-17f, at + 0x1p-17f}) rois.push_back(v);
   }
   const RoiAlignParams params{8, 8, 1, 1, 2, true};
