@@ -3,6 +3,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/boxes/batch.h"
+#include "kernels/launch/gpu.h"
+
 namespace frcnn::kernels {
 
 /// How the sides of base anchors become numbers.
@@ -57,4 +60,35 @@ void boxes_inside(int64_t count, double height, double width,
                   uint8_t* inside);  // (count)
 
 }  // namespace cpu
+
+/// The same on a GPU, the same bits.
+enum class AnchorVersion : uint8_t { naive, box };
+inline constexpr gpu::KernelVersion kAnchorVersions[] = {
+    {"naive", "one thread, one coordinate"},
+    {"box", "one thread, one anchor: index arithmetic once for four numbers, 16-byte stores"},
+};
+
+namespace gpu {
+
+/// Anchors per cell that a launch can carry.
+inline constexpr int64_t kMostAnchorsPerCell = 96;
+
+/// Throws Error when a cell has more than kMostAnchorsPerCell anchors.
+template <Backend backend, typename T>
+void grid_anchors(Stream stream, const AnchorParams& params, int64_t map_h, int64_t map_w,
+                  double stride_y, double stride_x,
+                  T* anchors,  // (map_h * map_w * A, 4)
+                  AnchorVersion version = AnchorVersion::box);
+
+/// The boxes of all images of a batch, which are the same (anchors), against the limits of each
+/// image: inside[n, i] = inside_value when box i is inside image n, else 1 - inside_value. With
+/// inside_value 0 the result is what iou_best() skips.
+template <Backend backend, typename T>
+void boxes_inside(Stream stream, int64_t images, int64_t count,
+                  const ImageLimits<T>* limits,  // (images)
+                  const T* boxes,                // (count, 4)
+                  uint8_t* inside,               // (images, count)
+                  uint8_t inside_value = 1);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels

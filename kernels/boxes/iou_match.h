@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/launch/gpu.h"
+
 namespace frcnn::kernels {
 
 /// Rules that turn overlaps into labels (Ren et al., section 3.1.2).
@@ -46,4 +48,60 @@ void match_labels(const MatchParams& params, int64_t count, int64_t objects,
                   int32_t* labels);      // (count)
 
 }  // namespace cpu
+
+/// A batch of images on a GPU. Numbers of boxes and objects stay in device memory; rows beyond them
+/// are not read.
+struct MatchBatch {
+  int64_t images = 1;
+  int64_t count = 0;                       ///< rows of boxes per image
+  int64_t objects = 0;                     ///< rows of objects per image
+  bool shared_boxes = false;               ///< all images have the same boxes: boxes is (count, 4)
+  const int32_t* counts = nullptr;         ///< (images) boxes of each image, or nullptr: all rows
+  const int32_t* object_counts = nullptr;  ///< (images) objects of each, or nullptr: all rows
+};
+
+/// Labels of regions by their best overlap (Girshick, Fast R-CNN, section 2.3).
+struct RegionLabelParams {
+  double foreground = 0.5, background_high = 0.5, background_low = 0.1;
+};
+
+/// The same on a GPU, the same bits. Boxes beyond counts[n] are treated as skipped: IoU -1, index
+/// -1, label -1. Highest overlaps of objects are found by maxima of whole numbers (an IoU is never
+/// negative, so its bits rise as it does), whose result no order changes.
+enum class MatchVersion : uint8_t { naive, tiled };
+inline constexpr gpu::KernelVersion kMatchVersions[] = {
+    {"naive", "one thread per box reads all objects; a second pass finds the best of each object"},
+    {"tiled", "objects in shared memory, read once per block; their best found in the same pass"},
+};
+
+namespace gpu {
+
+template <Backend backend, typename T>
+void iou_best(Stream stream, const MatchBatch& batch,
+              const T* boxes,       // (images, count, 4), or shared (count, 4)
+              const T* truth,       // (images, objects, 4)
+              const uint8_t* skip,  // (images, count), or nullptr
+              T* best_iou,          // (images, count)
+              int32_t* best_index,  // (images, count) within the image's objects
+              T* object_best,       // (images, objects), 0 in unused rows; or nullptr
+              MatchVersion version = MatchVersion::tiled);
+
+template <Backend backend, typename T>
+void match_labels(Stream stream, const MatchParams& params, const MatchBatch& batch,
+                  const T* boxes,        // (images, count, 4), or shared (count, 4)
+                  const T* truth,        // (images, objects, 4)
+                  const uint8_t* skip,   // (images, count), or nullptr
+                  const T* best_iou,     // (images, count)
+                  const T* object_best,  // (images, objects); not read unless match_best
+                  int32_t* labels,       // (images, count)
+                  MatchVersion version = MatchVersion::tiled);
+
+/// 1 where best_iou >= foreground and the image has objects, 0 where it is in [background_low,
+/// background_high), else -1. Compared as double.
+template <Backend backend, typename T>
+void region_labels(Stream stream, const RegionLabelParams& params, const MatchBatch& batch,
+                   const T* best_iou,  // (images, count)
+                   int32_t* labels);   // (images, count)
+
+}  // namespace gpu
 }  // namespace frcnn::kernels

@@ -10,11 +10,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
-#include <limits>
 #include <unordered_map>
 #include <vector>
 
+#include "kernels/boxes/nms_limit.h"
 #include "kernels/boxes/topk.h"
 #include "kernels/launch/simd.h"
 
@@ -32,21 +31,6 @@ struct Block {
 template <typename T>
 struct Candidate {
   T x1, y1, x2, y2, area;
-};
-
-/// The limit as numbers of type T.
-template <typename T>
-struct Limit {
-  T exact;   // the largest T <= threshold: iou > exact is iou > threshold for every iou of type T
-  T coarse;  // inter >= coarse * union holds wherever inter / union > exact
-  bool always_divide;
-
-  explicit Limit(double threshold) : exact(static_cast<T>(threshold)) {
-    if (static_cast<double>(exact) > threshold)
-      exact = std::nextafter(exact, -std::numeric_limits<T>::infinity());
-    coarse = exact * (1 - 16 * std::numeric_limits<T>::epsilon());
-    always_divide = !(exact > 0);  // empty unions then matter
-  }
 };
 
 /// Whether the block may hold a box with IoU > limit: whether inter - coarse * union >= 0 anywhere,
@@ -67,7 +51,7 @@ FRCNN_INLINE bool may_suppress(const Block<T>& block, const Candidate<T>& c, T c
 /// Whether some box of the blocks has IoU > limit with the candidate.
 template <typename T>
 FRCNN_SIMD bool suppressed(const Block<T>* blocks, size_t count, const Candidate<T>& c,
-                           const Limit<T>& limit) {
+                           const NmsLimit<T>& limit) {
   for (const Block<T>* block = blocks; block < blocks + count; ++block) {
     if (!limit.always_divide && !may_suppress(*block, c, limit.coarse)) continue;
     int hits = 0;
@@ -105,7 +89,7 @@ struct Kept {
 template <typename T>
 int64_t nms_sorted(int64_t count, double threshold, int64_t max_keep, const T* boxes,
                    const int32_t* groups, int64_t* kept) {
-  const Limit<T> limit(threshold);
+  const NmsLimit<T> limit(threshold);
   std::unordered_map<int32_t, Kept<T>> by_group;
   Kept<T>* group = groups ? nullptr : &by_group[0];
   int64_t n = 0;
