@@ -2,6 +2,9 @@
 
 #include <cstdint>
 
+#include "kernels/launch/finite_flag.h"
+#include "kernels/losses/loss_scale.h"
+
 namespace frcnn::kernels {
 
 /// Penalty of a difference d:
@@ -42,4 +45,36 @@ void box_loss_backward(const BoxLossParams& params, int64_t rows, double scale,
                        T* dpredictions);       // (rows, 4 groups)
 
 }  // namespace cpu
+
+/// The same on a GPU: gradients are the same bits, the sum is taken in another order, which depends
+/// on the shape alone. The loss lands in device memory as *loss = scale * sum. A row whose loss is
+/// not finite is noted in `finite`; a label beyond the groups makes the loss NaN and the gradient
+/// of its row 0. sigma <= 0 throws Error.
+enum class BoxLossVersion : uint8_t { naive, coordinates };
+inline constexpr gpu::KernelVersion kBoxLossVersions[] = {
+    {"naive", "one thread, one row"},
+    {"coordinates", "one thread, one number: neighbouring threads read and write neighbours"},
+};
+
+namespace gpu {
+
+template <Backend backend, typename T>
+void box_loss_forward(Stream stream, const BoxLossParams& params, int64_t rows,
+                      const LossScale& scale,
+                      const T* predictions,   // (rows, 4 groups)
+                      const T* targets,       // (rows, 4)
+                      const int32_t* labels,  // (rows)
+                      double* loss,           // (1)
+                      void* workspace,        // kLossWorkspace bytes
+                      const FiniteCheck& finite = {},
+                      BoxLossVersion version = BoxLossVersion::coordinates);
+
+template <Backend backend, typename T>
+void box_loss_backward(Stream stream, const BoxLossParams& params, int64_t rows,
+                       const LossScale& scale, const T* predictions, const T* targets,
+                       const int32_t* labels,
+                       T* dpredictions,  // (rows, 4 groups), all of it is written
+                       BoxLossVersion version = BoxLossVersion::coordinates);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels

@@ -2,7 +2,11 @@
 
 #include <cstdint>
 
-namespace frcnn::kernels::cpu {
+#include "kernels/launch/finite_flag.h"
+#include "kernels/losses/loss_scale.h"
+
+namespace frcnn::kernels {
+namespace cpu {
 
 // Classification losses over rows; rows with label -1 are ignored: loss and gradient 0. Sums are
 // taken in double in a fixed order: the same bits with any number of threads. A logit that is NaN
@@ -51,4 +55,61 @@ void sigmoid_cross_entropy_backward(int64_t count, double scale,
                                     const int32_t* labels,  // (count)
                                     T* dlogits);            // (count)
 
-}  // namespace frcnn::kernels::cpu
+}  // namespace cpu
+
+/// The same on a GPU. exp and log may differ from the CPU's in the last bits, and sums are taken in
+/// another order, which depends on the shape alone: equal runs give equal bits. The loss lands in
+/// device memory as *loss = scale * sum. A row or element whose loss is not finite is noted in
+/// `finite`; a label beyond the classes, which no host can refuse here, makes the loss NaN and the
+/// gradient of its row 0 or that of no class.
+enum class SoftmaxVersion : uint8_t { naive, warp, registers };
+inline constexpr gpu::KernelVersion kSoftmaxVersions[] = {
+    {"naive", "one thread, one row"},
+    {"warp", "one warp, one row: lanes read neighbouring classes"},
+    {"registers", "the row stays in registers from the first read to the last write"},
+};
+
+namespace gpu {
+
+/// `registers` holds up to 128 classes; with more it does as `warp`. p may be the logits.
+template <Backend backend, typename T>
+void softmax(Stream stream, int64_t rows, int64_t classes, const T* logits, T* p,
+             SoftmaxVersion version = SoftmaxVersion::registers);
+
+template <Backend backend, typename T>
+void softmax_cross_entropy_forward(Stream stream, int64_t rows, int64_t classes,
+                                   const LossScale& scale,
+                                   const T* logits,                 // (rows, classes)
+                                   const int32_t* labels,           // (rows), -1 ignored
+                                   T* probabilities,                // (rows, classes), or nullptr
+                                   double* loss,                    // (1)
+                                   void* workspace,                 // kLossWorkspace bytes
+                                   const T* row_weights = nullptr,  // (rows), or nullptr: all 1
+                                   T* row_losses = nullptr,         // (rows) unscaled, or nullptr
+                                   const FiniteCheck& finite = {},
+                                   SoftmaxVersion version = SoftmaxVersion::registers);
+
+template <Backend backend, typename T>
+void softmax_cross_entropy_backward(Stream stream, int64_t rows, int64_t classes,
+                                    const LossScale& scale, const T* probabilities,
+                                    const int32_t* labels,
+                                    T* dlogits,  // may be probabilities
+                                    const T* row_weights = nullptr);
+
+template <Backend backend, typename T>
+void sigmoid(Stream stream, int64_t count, const T* x, T* y);
+
+template <Backend backend, typename T>
+void sigmoid_cross_entropy_forward(Stream stream, int64_t count, const LossScale& scale,
+                                   const T* logits,        // (count)
+                                   const int32_t* labels,  // (count), -1 ignored
+                                   double* loss,           // (1)
+                                   void* workspace,        // kLossWorkspace bytes
+                                   const FiniteCheck& finite = {});
+
+template <Backend backend, typename T>
+void sigmoid_cross_entropy_backward(Stream stream, int64_t count, const LossScale& scale,
+                                    const T* logits, const int32_t* labels, T* dlogits);
+
+}  // namespace gpu
+}  // namespace frcnn::kernels
