@@ -2,6 +2,10 @@
 
 #include <cstdint>
 
+#include "kernels/launch/finite_flag.h"
+#include "kernels/launch/gpu.h"
+#include "kernels/optim/step_scalars.h"
+
 namespace frcnn::kernels {
 
 /// Adam (Kingma and Ba, ICLR 2015, algorithm 1) and AdamW (Loshchilov and Hutter, ICLR 2019),
@@ -31,4 +35,28 @@ void adam_step(int64_t count, const AdamParams& params, int64_t t,
                T* v);       // second moment, updated
 
 }  // namespace cpu
+
+/// The same on a GPU, every operation rounded by itself: all versions give the same bits, and the
+/// CPU version too where it does not fuse products and sums (its vector code does on machines that
+/// can; then the last bits differ). With `scalars` (device memory) their values multiply those of
+/// `params` and scalars->step is t. With a flag in `finite`: nothing is changed after an earlier
+/// failure; an element whose gradient is not finite is left as it is and noted.
+enum class AdamVersion : uint8_t { naive, vector };
+inline constexpr gpu::KernelVersion kAdamVersions[] = {
+    {"naive", "one thread, one element"},
+    {"vector", "one thread, 16 bytes of each array where all are aligned to them"},
+};
+
+namespace gpu {
+
+template <Backend backend, typename T>
+void adam_step(Stream stream, int64_t count, const AdamParams& params, int64_t t,
+               const T* g,  // gradient
+               T* w,        // weights, updated
+               T* m,        // first moment, updated
+               T* v,        // second moment, updated
+               const StepScalars* scalars = nullptr, const FiniteCheck& finite = {},
+               AdamVersion version = AdamVersion::vector);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels

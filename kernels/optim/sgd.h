@@ -2,6 +2,10 @@
 
 #include <cstdint>
 
+#include "kernels/launch/finite_flag.h"
+#include "kernels/launch/gpu.h"
+#include "kernels/optim/step_scalars.h"
+
 namespace frcnn::kernels {
 
 /// Stochastic gradient descent with momentum and L2 weight decay, torch's form. With loss gradient
@@ -30,4 +34,27 @@ void sgd_step(int64_t count, const SgdParams& params,
               T* v);       // velocity, updated; may be nullptr when momentum is 0
 
 }  // namespace cpu
+
+/// The same on a GPU, every operation rounded by itself: all versions give the same bits, and the
+/// CPU version too where it does not fuse products and sums (its vector code does on machines that
+/// can; then the last bits differ). With `scalars` (device memory) their values multiply those of
+/// `params`. With a flag in `finite`: nothing is changed after an earlier failure; an element whose
+/// gradient is not finite is left as it is and noted.
+enum class SgdVersion : uint8_t { naive, vector };
+inline constexpr gpu::KernelVersion kSgdVersions[] = {
+    {"naive", "one thread, one element"},
+    {"vector", "one thread, 16 bytes of each array where all are aligned to them"},
+};
+
+namespace gpu {
+
+template <Backend backend, typename T>
+void sgd_step(Stream stream, int64_t count, const SgdParams& params,
+              const T* g,  // gradient
+              T* w,        // weights, updated
+              T* v,        // velocity, updated; may be nullptr when momentum is 0
+              const StepScalars* scalars = nullptr, const FiniteCheck& finite = {},
+              SgdVersion version = SgdVersion::vector);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels
