@@ -1,0 +1,99 @@
+#include <fmt/format.h>
+
+#include "kernels/launch/check.h"
+#include "tests/gpu/conv2d_gpu_support.h"
+
+using namespace frcnn;
+using namespace frcnn::kernels;
+using namespace frcnn::test;
+
+namespace {
+
+// Tails of every tile: channels, outputs and pixels that are no multiples of anything; strides,
+// padding, taps that no pixel uses, pixels that no tap uses.
+const ConvShape kShapes[] = {
+    square(1, 3, 14, 13, 5, 3, 1, 1),   // VGG's first layer
+    square(2, 16, 6, 5, 24, 3, 1, 1),   // and its others
+    square(1, 40, 5, 7, 9, 3, 1, 0),    //
+    square(2, 8, 9, 7, 18, 1, 1, 0),    // RPN
+    square(1, 3, 12, 14, 12, 7, 2, 3),  // ZF conv1, ResNet
+    square(1, 3, 23, 19, 8, 11, 4, 2),  // AlexNet conv1
+    square(1, 16, 9, 11, 16, 5, 2, 2),  // ZF conv2
+    square(1, 24, 7, 8, 40, 3, 2, 1),   // ResNet, first of a stage
+    square(2, 8, 7, 6, 16, 1, 2, 0),    // ResNet, shortcut
+    square(1, 8, 10, 9, 70, 3, 1, 1),   // more outputs than a tile is wide
+    {1, 5, 9, 8, 7, 3, 5, 2, 1, 0, 3},  // nothing square
+    square(1, 8, 11, 11, 8, 2, 3, 1),   // pixels between the taps
+};
+constexpr ConvBlocks kNchw{1, 1}, kNhwc{0, 0};
+
+struct Choice {
+  ConvVersion version;
+  ConvTile tile;
+};
+template <typename T>
+std::vector<Choice> choices() {
+  using V = ConvVersion;
+  if constexpr (std::is_same_v<T, double>) return {{V::naive, ConvTile::automatic}};
+  if constexpr (std::is_same_v<T, Bfloat16>)
+    return {{V::naive, ConvTile::automatic},
+            {V::mma_bf16, ConvTile::small},
+            {V::mma_bf16, ConvTile::large}};
+  return {{V::naive, ConvTile::automatic}, {V::tiled, ConvTile::small},
+          {V::tiled, ConvTile::large},     {V::mma_tf32, ConvTile::small},
+          {V::mma_tf32, ConvTile::large},  {V::mma_bf16, ConvTile::small},
+          {V::mma_bf16, ConvTile::large},  {V::winograd, ConvTile::small},
+          {V::winograd, ConvTile::large}};
+}
+
+/// All passes of one version against the reference.
+template <typename T>
+void check_version(const Conv2dParams& p, Choice choice, bool with_bias) {
+  const ConvVersion version = choice.version;
+  const ConvData<T> data(p);
+  const ConvResult exact = conv_reference(p, version, data, with_bias);
+  const ConvResult size = conv_reference(p, version, data, with_bias, true);
+  const bool mixes = version == ConvVersion::winograd;
+  using V = std::pair<std::vector<gpu::ConvWeight<T>>, std::vector<gpu::ConvWeight<T>>>;
+  V first_gradients;
+  for_backends([&](auto on) {
+    INFO(kConvVersions[static_cast<int>(version)].name
+         << ", tile " << static_cast<int>(choice.tile) << ", " << p.input.c << " to "
+         << p.out_channels << ", kernel " << p.kernel_h << ", stride " << p.stride_h << ", blocks "
+         << p.input.block << " " << p.out_block << ", " << sizeof(T) << " bytes");
+    const ConvRun<decltype(on)::backend, T> run(p, version, data, with_bias, choice.tile);
+    const auto tolerance = [&](LayerPass pass) { return ConvTolerance::of<T>(p, pass, version); };
+    if (gpu::conv2d_supported<T>(p, LayerPass::forward_training, version))
+      CHECK(conv_difference(run.forward(), exact.y, size.y, tolerance(LayerPass::forward_training),
+                            mixes) == "");
+    if (gpu::conv2d_supported<T>(p, LayerPass::backward_data, version))
+      CHECK(conv_difference(run.backward_data(), exact.dx, size.dx,
+                            tolerance(LayerPass::backward_data), mixes) == "");
+    if (gpu::conv2d_supported<T>(p, LayerPass::backward_weights, version)) {
+      const V gradients = run.backward_weights();
+      CHECK(conv_difference(gradients.first, exact.dw, size.dw,
+                            tolerance(LayerPass::backward_weights)) == "");
+      CHECK(conv_difference(gradients.second, exact.db, size.db,
+                            tolerance(LayerPass::backward_weights)) == "");
+      if (first_gradients.first.empty()) first_gradients = gradients;
+      CHECK(first_gradients == gradients);  // whatever the schedule
+    }
+  });
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("GPU convolution: all versions and passes equal the reference", "", float,
+                   double, Bfloat16) {
+  using T = TestType;
+  int number = 0;
+  for (const ConvShape& shape : kShapes)
+    for (const Choice& choice : choices<T>())
+      for (const ConvBlocks blocks : {kNchw, kNhwc}) {
+        ++number;
+        // Emulated tensor cores are slow: the large tile meets the layouts in turns.
+        const bool turn = (number / 2) % 2 == (blocks.in == 0 ? 0 : 1);
+        if (choice.tile == ConvTile::large && !turn) continue;
+        check_version<T>(conv_params(shape, blocks, number % 3 == 0), choice, number % 4 != 0);
+      }
+}
