@@ -69,7 +69,7 @@ __global__ void halves_forward(uint32_t count, uint32_t packs, uint32_t width, u
     }
     WindowMax<T, N> best;
     best.start(cells[0], 0);
-    for (int k = 0; k < 4; ++k) best.take(cells[k], k);  // the first again: it may be NaN
+    for (int k = 1; k < 4; ++k) best.take(cells[k], k);
     store_pack(y + item * N, best.max);
     if (window != nullptr) {
       Pack<uint8_t, N> at;

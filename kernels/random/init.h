@@ -2,12 +2,14 @@
 
 #include <cstdint>
 
+#include "kernels/launch/gpu.h"
 #include "kernels/random/philox.h"
 
-namespace frcnn::kernels::cpu {
+namespace frcnn::kernels {
 
 /// Fillers of weights. Element i is a pure function of (key, i): the same on every device and for
 /// any number of threads.
+namespace cpu {
 
 /// Normal with the given mean and standard deviation.
 template <typename T>
@@ -27,4 +29,23 @@ void init_xavier(int64_t count, int64_t fan_in, int64_t fan_out, const RandomKey
 template <typename T>
 void init_he(int64_t count, int64_t fan_in, const RandomKey& key, T* w);
 
-}  // namespace frcnn::kernels::cpu
+}  // namespace cpu
+
+/// The same on a GPU. One thread makes the numbers of one Philox group. Uniform numbers are the
+/// CPU's, bit by bit; normal ones within a rounding or two, as the logarithm and cosine in double
+/// of CUDA and of the C library may differ in the last place.
+namespace gpu {
+
+template <Backend backend, typename T>
+void init_normal(Stream stream, int64_t count, double mean, double std, const RandomKey& key, T* w);
+template <Backend backend, typename T>
+void init_uniform(Stream stream, int64_t count, double low, double high, const RandomKey& key,
+                  T* w);
+template <Backend backend, typename T>
+void init_xavier(Stream stream, int64_t count, int64_t fan_in, int64_t fan_out,
+                 const RandomKey& key, T* w);
+template <Backend backend, typename T>
+void init_he(Stream stream, int64_t count, int64_t fan_in, const RandomKey& key, T* w);
+
+}  // namespace gpu
+}  // namespace frcnn::kernels

@@ -4,10 +4,13 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/launch/host_device.h"
+
 namespace frcnn::kernels {
 
 /// Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a pure
-/// function from a 128-bit counter and a 64-bit key to 128 random bits. The same on every device.
+/// function from a 128-bit counter and a 64-bit key to 128 random bits. The same on every device:
+/// everything here can be called in GPU kernels, too.
 constexpr std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter,
                                              std::array<uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
@@ -69,14 +72,14 @@ constexpr uint32_t random_below(const RandomKey& key, uint64_t index, uint32_t b
 }
 
 /// Standard normal by Box-Muller from two numbers of 32 random bits.
-inline float box_muller(uint32_t bits1, uint32_t bits2) {
+FRCNN_HOST_DEVICE inline float box_muller(uint32_t bits1, uint32_t bits2) {
   const double u1 = (bits1 + 1.0) * 0x1.0p-32;  // (0, 1]: log is finite
   const double u2 = bits2 * 0x1.0p-32;
   return static_cast<float>(std::sqrt(-2.0 * std::log(u1)) * std::cos(6.283185307179586 * u2));
 }
 
 /// Standard normal from numbers 2 * index and 2 * index + 1 of the sequence.
-inline float random_normal(const RandomKey& key, uint64_t index) {
+FRCNN_HOST_DEVICE inline float random_normal(const RandomKey& key, uint64_t index) {
   return box_muller(random_bits(key, 2 * index), random_bits(key, 2 * index + 1));
 }
 
