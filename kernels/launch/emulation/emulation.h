@@ -61,7 +61,27 @@ struct Registers {
 };
 extern constinit thread_local Registers registers;
 
+#if defined(__cpp_lib_source_location)
 using Place = std::source_location;
+#else  // compilers that lack it (clang before 16): without columns
+class Place {
+ public:
+  static constexpr Place current(const char* file = __builtin_FILE(),
+                                 unsigned line = __builtin_LINE()) {
+    Place place;
+    place.file_ = file;
+    place.line_ = line;
+    return place;
+  }
+  constexpr const char* file_name() const { return file_; }
+  constexpr unsigned line() const { return line_; }
+  constexpr unsigned column() const { return 0; }
+
+ private:
+  const char* file_ = "";
+  unsigned line_ = 0;
+};
+#endif
 
 /// Runs body() as every thread of every block. Throws Error, naming `kernel`, on a wrong
 /// configuration and on whatever the emulation finds.
