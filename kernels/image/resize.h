@@ -3,6 +3,8 @@
 #include <array>
 #include <cstdint>
 
+#include "kernels/launch/gpu.h"
+
 namespace frcnn::kernels {
 
 enum class ChannelOrder : uint8_t { rgb, bgr };
@@ -41,4 +43,22 @@ void resize_u8(int64_t in_h, int64_t in_w, int64_t out_h, int64_t out_w,
                uint8_t* out);         // (out_h, out_w, 3)
 
 }  // namespace cpu
+
+enum class ResizeVersion : uint8_t { naive, pixel };
+inline constexpr gpu::KernelVersion kResizeVersions[] = {
+    {"naive", "one thread, one number"},
+    {"pixel", "one thread, one pixel: where it samples is computed once for three channels"},
+};
+
+/// The same on a GPU, for inference from pictures in device memory. Where it samples is the CPU's,
+/// bit by bit; the sums differ by rounding, as machines with fused multiply-adds do.
+namespace gpu {
+
+template <Backend backend, typename T>
+void resize_normalize(Stream stream, const ResizeParams& params,
+                      const uint8_t* image,  // (in_h, in_w, 3) R, G, B
+                      T* out,  // (3, padded_h, padded_w), or (padded_h, padded_w, 3) if interleaved
+                      ResizeVersion version = ResizeVersion::pixel);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels
