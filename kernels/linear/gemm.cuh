@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "kernels/launch/gpu.cuh"
+#include "kernels/launch/pack.cuh"
 
 /// Matrix product on a GPU: C[m, n] = sum_k A[m, k] B[k, n], with bias and ReLU on the way out.
 /// What all kernels of it share: operands, tiles of C, split sums, the way out. The kernels
@@ -80,13 +80,10 @@ struct Output {
   template <int count>
   __device__ void store(int64_t row, int64_t column, const Sum (&sums)[count],
                         bool together) const {
-    struct alignas(count * sizeof(Out)) Pack {
-      Out v[count];
-    };
     if (together && row < m && column < n) {
-      Pack pack;
+      Pack<Out, count> pack;
       for (int i = 0; i < count; ++i) pack.v[i] = finish(column + i, sums[i]);
-      *reinterpret_cast<Pack*>(data + row * n + column) = pack;
+      store_pack(data + row * n + column, pack);
     } else {
       for (int i = 0; i < count; ++i) store(row, column + i, sums[i]);
     }

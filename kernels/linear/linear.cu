@@ -43,16 +43,17 @@ void multiply(Stream stream, Version version, const A& a, const B& b, const Outp
               void* workspace) {
   using T = typename A::Element;
   check_version<T>(version);
-  if (is_cublaslt(version)) {
-    if constexpr (!std::is_same_v<T, double>)
-      cublaslt_product<backend, T, Out>(
-          stream, version,
-          {out.m, out.n, a.depth, A::major == Major::outer, B::major == Major::outer}, a.data,
-          b.data, out.bias, out.relu, out.data, workspace);
+  const bool empty = out.m == 0 || out.n == 0 || a.depth == 0;  // the library refuses these
+  if (is_cublaslt(version) && !empty) {
+    if constexpr (!std::is_same_v<T, double>) {
+      constexpr bool a_outer = A::major == Major::outer, b_outer = B::major == Major::outer;
+      cublaslt_product<backend, T, Out>(stream, version, {out.m, out.n, a.depth, a_outer, b_outer},
+                                        a.data, b.data, out.bias, out.relu, out.data, workspace);
+    }
     return;
   }
   const Split split = split_of(version, out.m, out.n, a.depth);
-  if (version == Version::naive) return gemm::run_naive(stream, a, b, out);
+  if (version == Version::naive || is_cublaslt(version)) return gemm::run_naive(stream, a, b, out);
   if (version == Version::tiled) return gemm::run_tiled(stream, a, b, out);
   if constexpr (std::is_same_v<T, float>) {
     if (version == Version::registers || version == Version::split_k)
@@ -118,7 +119,10 @@ size_t linear_workspace(const LinearParams& p, LayerPass pass, Version version) 
   int64_t m = p.rows, n = p.out, k = p.in;
   if (pass == LayerPass::backward_data) n = p.in, k = p.out;
   if (pass == LayerPass::backward_weights) m = p.out, n = p.in, k = p.rows;
-  if (is_cublaslt(version)) return cublaslt_workspace<T>(version, m, n, k);
+  if (is_cublaslt(version))
+    return CublasltWorkspace({m, n, k},
+                             version == Version::cublaslt_bf16 && std::is_same_v<T, float>)
+        .end;
   return split_of(version, m, n, k).workspace(m, n);
 }
 

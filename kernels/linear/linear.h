@@ -92,7 +92,8 @@ inline constexpr LinearVersion kLinearDefault =
 /// LinearSum<T>: float32 sums of products in another order than on the CPU, of factors rounded to
 /// tf32 (10 bits of fraction) or bfloat16 (7 bits) where the version says so. Deterministic: the
 /// order of additions depends on the sizes and the version alone (of the cublaslt versions, on the
-/// library and the device too). Arrays may not overlap. NaN and infinities carry through.
+/// library and the device too). Arrays may not overlap. NaN and infinities carry through, but the
+/// ReLU of the cublaslt versions makes NaN 0.
 /// `workspace` is device memory of linear_workspace() bytes, aligned to 16; nullptr where that is
 /// 0.
 template <Backend backend, typename T, typename Out = T>
