@@ -139,7 +139,6 @@ __global__ void __launch_bounds__(kThreads)
     if (object_best != nullptr && t < count && tile_best[t] != 0)
       atomicMax(reinterpret_cast<Bits<T>*>(object_best) + blockIdx.y * batch.objects + first + t,
                 tile_best[t]);
-    __syncthreads();
   }
   if (i < batch.count) image.store(i, best, index, best_iou, best_index);
 }

@@ -108,13 +108,12 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
     return Pair<uint32_t>{tickets[i], static_cast<uint32_t>(i)};
   };
   const auto select = [&](bool positive, int64_t wanted) {
-    return select_in_block<kBlockThreads, uint32_t>(size, wanted, passes, histogram,
-                                                    [&](int64_t i, Pair<uint32_t>* pair) {
-                                                      if (row[i] < 0 || (row[i] > 0) != positive)
-                                                        return false;
-                                                      *pair = pair_of(i);
-                                                      return true;
-                                                    });
+    const auto of_this_kind = [&](int64_t i, Pair<uint32_t>* pair) {
+      if (row[i] < 0 || (row[i] > 0) != positive) return false;
+      *pair = pair_of(i);
+      return true;
+    };
+    return select_in_block<kBlockThreads, uint32_t>(size, wanted, passes, histogram, of_this_kind);
   };
   const Search<uint32_t> positive = select(true, std::min(params.max_positive, params.batch));
   const Search<uint32_t> negative = select(false, params.batch - positive.chosen);

@@ -355,28 +355,28 @@ TEST_CASE("GPU match: regions are foreground, background or neither; targets of 
   constexpr size_t kCount = 90;
   std::vector<float> best(2 * kCount);
   for (size_t i = 0; i < best.size(); ++i) best[i] = static_cast<float>(i % kCount) / 80;
-  best[16] = 0.1f;
-  best[72] = 0.7f;  // below 0.7, as a real number
-  const std::vector<int32_t> counts = {80, 90}, objects = {3, 0};
-  const RegionLabelParams params{0.7, 0.5, 0.1};
+  best[kCount + 16] = 0.1f;
+  best[kCount + 72] = 0.7f;  // below 0.7, as a real number
+  const std::vector<int32_t> counts = {80, 85}, objects = {0, 3};
+  const RegionLabelParams params{0.75, 0.7, 0.1};
   std::vector<int32_t> expected(best.size(), -1);
   for (size_t n = 0; n < 2; ++n)
     for (size_t i = 0; i < static_cast<size_t>(counts[n]); ++i) {
       const double iou = static_cast<double>(best[n * kCount + i]);
-      expected[n * kCount + i] = n == 0 && iou >= 0.7 ? 1 : iou >= 0.1 && iou < 0.5 ? 0 : -1;
+      expected[n * kCount + i] = n == 1 && iou >= 0.75 ? 1 : iou >= 0.1 && iou < 0.7 ? 0 : -1;
     }
-  CHECK(expected[72] == -1);
+  CHECK((expected[kCount + 60] == 1 && expected[kCount + 72] == 0));
   const auto boxes = random_boxes<float>(2 * kCount, 200, 5, 120, 1);
   const auto truth = random_boxes<float>(6, 200, 5, 120, 2);
-  const std::vector<int32_t> classes = {4, 0, 7, 9, 9, 9};
+  const std::vector<int32_t> classes = {9, 9, 9, 4, 0, 7};
   std::vector<int32_t> index(best.size()), target_labels = expected;
-  for (size_t i = 0; i < index.size(); ++i) index[i] = i < kCount ? static_cast<int>(i % 3) : -1;
+  for (size_t i = 0; i < index.size(); ++i) index[i] = i < kCount ? -1 : static_cast<int>(i % 3);
   for (const bool shared : {false, true}) {
     std::vector<float> deltas(4 * best.size(), 0.0f);
     for (size_t i = 0; i < best.size(); ++i) {
       if (expected[i] <= 0) continue;
-      const auto object = static_cast<size_t>(index[i]);
-      cpu::encode_boxes(weighted(), 1, &boxes[4 * i], &truth[4 * object], &deltas[4 * i]);
+      const size_t object = 3 + static_cast<size_t>(index[i]), box = shared ? i - kCount : i;
+      cpu::encode_boxes(weighted(), 1, &boxes[4 * box], &truth[4 * object], &deltas[4 * i]);
       target_labels[i] = classes[object] + 1;
     }
     for_backends([&](auto on) {

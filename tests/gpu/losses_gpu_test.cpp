@@ -94,9 +94,11 @@ TEMPLATE_TEST_CASE("GPU softmax cross-entropy equals the CPU's, all versions and
                            1e-13);
           FRCNN_CHECK_SAME(dp.host(), p, kClose<T>, 0);
           FRCNN_CHECK_SAME(losses.host(), row_losses, 4 * kClose<T>, 4 * kClose<T>);
+          const DeviceArray<B, T> alone(rows);
           gpu::softmax_cross_entropy_forward<B, T>(nullptr, n, classes, 0.5, ddx.data(), dl.data(),
                                                    nullptr, s.loss.data(), s.work.data(), weights,
-                                                   nullptr, {}, version);
+                                                   alone.data(), {}, version);
+          FRCNN_CHECK_SAME(alone.host(), losses.host(), 0, 0);
           CHECK(s.value() == run.back());
           gpu::softmax<B>(nullptr, n, classes, ddx.data(), out.data(), version);
           FRCNN_CHECK_SAME(out.host(), soft, kClose<T>, 0);
@@ -315,9 +317,10 @@ TEST_CASE("GPU losses: the first row that is not finite is kept, of the earliest
                                                        s.loss.data(), s.work.data(), {}, version)),
                       Error);
     }
-    gpu::softmax_cross_entropy_forward<B, float>(nullptr, 1, 2, 1, x.data(), wrong.data(), nullptr,
-                                                 s.loss.data(), s.work.data(), nullptr, nullptr,
-                                                 s.finite(1, 1));
+    const DeviceArray<B, float> two(std::vector<float>{0, 1, 2, 3});  // of two rows
+    gpu::softmax_cross_entropy_forward<B, float>(nullptr, 2, 2, 1, two.data(), wrong.data(),
+                                                 nullptr, s.loss.data(), s.work.data(), nullptr,
+                                                 nullptr, s.finite(1, 1));
     CHECK((std::isnan(s.value()) && s.seen().step() == 1 && s.seen().index() == 0));
   });
 }

@@ -148,6 +148,20 @@ TEST_CASE("GPU nms: several windows, stopped early and not") {
   }
 }
 
+TEST_CASE("GPU nms: a window whose suppressors are behind more than a thousand kept boxes") {
+  std::vector<float> boxes;
+  for (int i = 0; i < 2300; ++i) {  // apart from each other; from 2100 on some of them again
+    const int at = i < 2100 ? i : i < 2200 ? i - 2100 : i - 1050;
+    const auto x = static_cast<float>(at % 50 * 20), y = static_cast<float>(at / 50 * 20);
+    boxes.insert(boxes.end(), {x, y, x + 10, y + 10});
+  }
+  const Kept wanted = expected(one(boxes), 0.5, 2300);
+  CHECK(wanted.counts[0] == 2100);
+  for_backends([&](auto on) {
+    CHECK(run<decltype(on)::backend>(one(boxes), 0.5, 2300, NmsVersion::windows) == wanted);
+  });
+}
+
 TEST_CASE("GPU nms: segments of unlike sizes, groups, candidates that take no part") {
   Batch<float> batch{4,  300, clustered_boxes<float>(1200, 12, 200, 9), {}, {300, 0, 131, 64},
                      {}, {}};

@@ -266,7 +266,7 @@ TEST_CASE("GPU optimisers: nothing changes after a failure; a bad element is lef
   auto g = random_vector<float>(kCount, -1, 1, 1);
   const auto w0 = random_vector<float>(kCount, -1, 1, 2),
              s0 = random_vector<float>(kCount, 0, 1, 3);
-  g[5] = std::numeric_limits<float>::quiet_NaN();
+  g[0] = std::numeric_limits<float>::quiet_NaN();
   g[650] = std::numeric_limits<float>::infinity();
   const auto same = [](const std::vector<float>& a, const std::vector<float>& b) {
     return difference(a, b, 0, 0, true) == "";
@@ -289,10 +289,10 @@ TEST_CASE("GPU optimisers: nothing changes after a failure; a bad element is lef
         };
         step(9, 3);
         const auto after = w.host(), state = v.host();
-        CHECK((flag.host()[0].step() == 9 && flag.host()[0].index() == 5));
+        CHECK((flag.host()[0].step() == 9 && flag.host()[0].index() == 0));
         for (size_t i = 0; i < kCount; ++i)
-          if ((after[i] == w0[i]) != (i == 5 || i == 650)) FAIL_CHECK("element " << i);
-        CHECK((state[5] == s0[5] && state[650] == s0[650] && state[6] != s0[6]));
+          if ((after[i] == w0[i]) != (i == 0 || i == 650)) FAIL_CHECK("element " << i);
+        CHECK((state[0] == s0[0] && state[650] == s0[650] && state[6] != s0[6]));
         // The same check again goes on (it is not earlier than itself), the next one does not.
         step(9, 3);
         CHECK_FALSE(same(w.host(), after));
