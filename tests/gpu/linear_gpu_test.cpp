@@ -299,3 +299,31 @@ TEST_CASE("GPU linear: versions refuse factors that they cannot take") {
                     mentions("cuBLASLt is not available under emulation"));
 #endif
 }
+
+TEST_CASE("GPU linear: a split product in a recorded graph takes the present factors") {
+  const LinearParams p{5, 600, 7, true, true};
+  const auto size = [](int64_t a, int64_t b) { return static_cast<size_t>(a * b); };
+  const auto x = random_vector<float>(size(p.rows, p.in), -1, 1, 9);
+  const auto w = random_vector<float>(size(p.out, p.in), -1, 1, 10);
+  const auto b = random_vector<float>(size(p.out, 1), -1, 1, 11);
+  std::vector<float> y(size(p.rows, p.out));
+  cpu::linear_forward_reference(p, x.data(), w.data(), b.data(), y.data());
+  for_backends([&](auto on) {
+    constexpr Backend B = decltype(on)::backend;
+    const DeviceArray<B, float> dx(std::vector<float>(x.size(), 0.0f)), dw(w), db(b), dy(y.size());
+    const DeviceArray<B, float> work(
+        gpu::linear_workspace<B, float>(p, LayerPass::forward_training) / sizeof(float));
+    REQUIRE(work.size() == 2 * y.size());
+    const gpu::Stream stream = gpu::create_stream<B>();
+    gpu::synchronize<B>(nullptr);
+    const gpu::Graph<B> graph(stream, [&] {
+      gpu::linear_forward<B, float>(stream, p, dx.data(), dw.data(), db.data(), dy.data(),
+                                    work.data());
+    });
+    gpu::copy_to_device<B>(stream, dx.data(), x.data(), x.size() * sizeof(float));
+    graph.replay(stream);
+    gpu::synchronize<B>(stream);
+    FRCNN_CHECK_SAME(dy.host(), y, 1e-5, 2e-5);
+    gpu::destroy_stream<B>(stream);
+  });
+}
