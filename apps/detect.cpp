@@ -10,6 +10,7 @@
 
 #include "apps/commands.h"
 #include "apps/model_file.h"
+#include "apps/program_device.h"
 #include "apps/stop_signal.h"
 #include "apps/terminal.h"
 #include "data/detections_io.h"
@@ -96,7 +97,8 @@ void write_picture(Image image, const fs::path& source, const fs::path& target_s
 }
 
 int detect(const DetectArguments& arguments) {
-  Detector detector = Detector::load(model_file(arguments.model), arguments.settings);
+  Detector detector =
+      Detector::load(model_file(arguments.model), arguments.settings, program_device().device);
   if (arguments.score >= 0) detector.set_score_threshold(arguments.score);
   const std::vector<fs::path> files = find_pictures(arguments.pictures);
   const std::vector<std::string> names = result_names(files);

@@ -8,6 +8,7 @@
 #include "apps/dataset_io.h"
 #include "apps/evaluation_text.h"
 #include "apps/model_file.h"
+#include "apps/program_device.h"
 #include "apps/stop_signal.h"
 #include "data/detections_io.h"
 #include "data/files.h"
@@ -28,7 +29,7 @@ struct EvalArguments {
 
 int eval(const EvalArguments& arguments) {
   const auto file = model_file(arguments.model);
-  const Detector detector = Detector::load(file, arguments.settings);
+  const Detector detector = Detector::load(file, arguments.settings, program_device().device);
   DataConfig config = detector.config().data;
   config.classes = detector.class_names();
   const std::string split = arguments.split.empty() ? config.val_split : arguments.split;

@@ -5,9 +5,9 @@
 #include <string>
 
 #include "apps/commands.h"
+#include "apps/program_device.h"
 #include "apps/terminal.h"
 #include "apps/version.h"
-#include "engine/memory.h"
 #include "kernels/launch/check.h"
 #include "kernels/launch/parallel.h"
 
@@ -23,11 +23,11 @@ void print_error(std::string message) {
 
 struct Globals {
   int threads = 0;
-  std::string memory_limit;
+  std::string memory_limit, device = "auto";
 
   void apply() const {
     if (threads > 0) kernels::set_num_threads(threads);
-    if (!memory_limit.empty()) CachingAllocator::of(Device{}).set_limit(parse_bytes(memory_limit));
+    request_device(device, memory_limit.empty() ? 0 : parse_bytes(memory_limit));
   }
 };
 
@@ -68,6 +68,10 @@ int run_program(int argc, const char* const* argv) {
   app.add_option("--threads", globals.threads, "threads for computing; default: all cores")
       ->check(CLI::Range(1, 4096))
       ->type_name("N");
+  app.add_option("--device", globals.device,
+                 "auto, cpu, cuda, cuda:1, ... or emulated; auto: the first GPU, else the CPU")
+      ->type_name("DEVICE")
+      ->capture_default_str();
   app.add_option("--mem-limit", globals.memory_limit,
                  "most memory that tensors may take, e.g. 4GiB or 500MB; default: no limit")
       ->type_name("SIZE");

@@ -7,6 +7,7 @@
 #include "apps/commands.h"
 #include "apps/dataset_io.h"
 #include "apps/evaluation_text.h"
+#include "apps/program_device.h"
 #include "apps/stop_signal.h"
 #include "apps/terminal.h"
 #include "apps/train_run.h"
@@ -87,6 +88,9 @@ void print_summary(const Config& config, const Dataset& training, const Dataset*
   for (const std::string& name : training.class_names)
     classes += (classes.empty() ? "" : ", ") + name;
   std::fprintf(stderr, "run        %s\n", folder.root().c_str());
+  const DeviceChoice& device = program_device();
+  std::fprintf(stderr, "device     %s (%s)\n", describe(device.device).c_str(),
+               device.reason.c_str());
   std::fprintf(stderr, "data       %s: %zu pictures, %zu classes: %s\n", training.name.c_str(),
                training.images.size(), training.class_names.size(), classes.c_str());
   std::fputs(findings_text(training, true).c_str(), stderr);
@@ -158,7 +162,8 @@ int train(const TrainArguments& arguments) {
     return stop_exit_code();
   }
   std::fprintf(stderr, "peak memory of tensors %s\n",
-               bytes_text(static_cast<double>(CachingAllocator::of(Device{}).stats().peak_reserved))
+               bytes_text(static_cast<double>(
+                              CachingAllocator::of(program_device().device).stats().peak_reserved))
                    .c_str());
   if (arguments.json) {
     std::fputs(MetricsFile(folder.metrics()).text().c_str(), stdout);

@@ -1,4 +1,5 @@
 #include "apps/train_run.h"
+#include "apps/program_device.h"
 
 #include <chrono>
 #include <cmath>
@@ -41,7 +42,8 @@ TrainRun::TrainRun(Config config, const Dataset& training, const Dataset* valida
       validation_(validation),
       folder_(std::move(folder)),
       trainer_(config_, training.class_names,
-               run_length(config_.train, static_cast<int64_t>(training.images.size()))),
+               run_length(config_.train, static_cast<int64_t>(training.images.size())),
+               program_device().device),
       metrics_(folder_.metrics()) {}
 
 void TrainRun::restore(const std::filesystem::path& file) {
@@ -97,16 +99,23 @@ void TrainRun::one_step(Loader& loader) {
     cursor_ = batch.cursor;
     window_images_ += static_cast<int64_t>(batch.samples.size());
   }
-  last_ = trainer_.update();
-  window_.add(last_);
+  const StepStats stats = trainer_.update();
+  rates_ = stats.learning_rates;
+  add_to_window(stats);
   const double spent = now() - window_start_;
   images_per_second_ = static_cast<double>(window_images_) / spent;
   data_wait_ = (loader.wait_seconds() - window_wait_) / spent;
 }
 
+void TrainRun::add_to_window(const StepStats& stats) {
+  if (stats.updates == 0) return;  // still on the device
+  window_.add(stats);
+  last_ = stats;
+}
+
 void TrainRun::write_log_row(const Loader& loader) {
-  log_->write(trainer_.steps(), epoch(), window_, last_.learning_rates, images_per_second_,
-              data_wait_);
+  add_to_window(trainer_.collect());
+  log_->write(trainer_.steps(), epoch(), window_, rates_, images_per_second_, data_wait_);
   window_ = LogWindow();
   window_images_ = 0;
   window_start_ = now();
@@ -114,6 +123,7 @@ void TrainRun::write_log_row(const Loader& loader) {
 }
 
 void TrainRun::save() {
+  add_to_window(trainer_.collect());
   Checkpoint checkpoint = trainer_.checkpoint(cursor_.epoch, cursor_.position);
   checkpoint.program_version = program_version();
   checkpoint.training["data"] = fingerprint(training_);

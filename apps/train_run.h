@@ -35,6 +35,7 @@ class TrainRun {
  private:
   void train();
   void one_step(Loader& loader);
+  void add_to_window(const StepStats& stats);
   void write_log_row(const Loader& loader);
   void save();
   bool validation_due() const;
@@ -53,7 +54,8 @@ class TrainRun {
   LogWindow window_;
   std::optional<TrainingLog> log_;
   std::optional<EvaluationResult> result_;
-  StepStats last_;
+  StepStats last_;  // the last losses that were seen
+  std::vector<std::pair<std::string, double>> rates_;
   // Of the current log window: time, pictures, time that was spent waiting for data.
   double window_start_ = 0, window_wait_ = 0;
   int64_t window_images_ = 0;

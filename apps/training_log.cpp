@@ -45,12 +45,13 @@ std::string rows_until(const std::string& text, int64_t step) {
 }  // namespace
 
 void LogWindow::add(const StepStats& stats) {
-  ++updates;
-  total += stats.total;
-  rpn_class += stats.rpn_class;
-  rpn_box += stats.rpn_box;
-  roi_class += stats.roi_class;
-  roi_box += stats.roi_box;
+  const auto weight = static_cast<double>(stats.updates);
+  updates += stats.updates;
+  total += stats.total * weight;
+  rpn_class += stats.rpn_class * weight;
+  rpn_box += stats.rpn_box * weight;
+  roi_class += stats.roi_class * weight;
+  roi_box += stats.roi_box * weight;
 }
 
 void LogWindow::store(Checkpoint& checkpoint) const {

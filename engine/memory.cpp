@@ -1,11 +1,13 @@
 #include "engine/memory.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <unordered_map>
 
+#include "engine/dispatch.h"
 #include "kernels/launch/check.h"
 
 namespace frcnn {
@@ -29,16 +31,56 @@ class CpuAllocator final : public CachingAllocator {
   void system_release(void* pointer) override { std::free(pointer); }
 };
 
+/// Memory of a GPU. A block is given to the next request as soon as its tensor is gone, although
+/// kernels that use it may still be queued: all work of a device is ordered in one stream, so the
+/// next user's kernels run after them.
+class GpuAllocator final : public CachingAllocator {
+ public:
+  explicit GpuAllocator(Device device) : CachingAllocator(device), device_(device) {}
+
+ protected:
+  void* system_allocate(size_t bytes) override {
+    void* memory = nullptr;
+    with_gpu(device_, [&](auto on) {
+      try {
+        memory = kernels::gpu::allocate<decltype(on)::backend>(bytes);
+      } catch (const Error&) {  // allocate() says what to do about it
+      }
+    });
+    return memory;
+  }
+  void system_release(void* pointer) override {
+    with_gpu(device_, [&](auto on) {
+      kernels::gpu::synchronize<decltype(on)::backend>(on.stream);
+      kernels::gpu::release<decltype(on)::backend>(pointer);
+    });
+  }
+
+ private:
+  Device device_;
+};
+
 }  // namespace
 
-std::string Device::name() const {
-  return type == Type::cpu ? "cpu" : fmt::format("cuda:{}", index);
-}
+namespace {
+constexpr uint64_t kCommon = 0;  // the pool of everything that is in no MemoryPool
+
+/// The innermost MemoryPool::Scope of a thread.
+struct CurrentPool {
+  Device device;
+  uint64_t id = kCommon;
+};
+thread_local CurrentPool current_pool;  // NOLINT
+}  // namespace
 
 struct CachingAllocator::State {
+  struct Block {
+    size_t size = 0;
+    uint64_t pool = kCommon;
+  };
   mutable std::mutex mutex;
-  std::multimap<size_t, void*> kept;       // free blocks by size
-  std::unordered_map<void*, size_t> used;  // size of every block in use
+  std::map<uint64_t, std::multimap<size_t, void*>> pools;  // free blocks by size
+  std::unordered_map<void*, Block> used;
   MemoryStats stats;
 };
 
@@ -46,11 +88,15 @@ CachingAllocator::CachingAllocator(Device device)
     : device_(device), state_(std::make_shared<State>()) {}
 
 CachingAllocator& CachingAllocator::of(Device device) {
-  check(device.type == Device::Type::cpu, "[memory] this build has no device {}; use cpu",
-        device.name());
-  // Never destroyed: tensors of other static objects may outlive it.
+  // Never destroyed: tensors of other static objects may outlive them.
   static CpuAllocator* const cpu = new CpuAllocator();
-  return *cpu;
+  if (!device.is_gpu()) return *cpu;
+  static std::mutex* const mutex = new std::mutex();
+  static auto* const gpus = new std::map<std::pair<Device::Type, int>, GpuAllocator*>();
+  const std::lock_guard lock(*mutex);
+  GpuAllocator*& allocator = (*gpus)[{device.type, device.index}];
+  if (!allocator) allocator = new GpuAllocator(device);
+  return *allocator;
 }
 
 void* CachingAllocator::allocate(size_t bytes) {
@@ -61,11 +107,13 @@ void* CachingAllocator::allocate(size_t bytes) {
   ++s.stats.allocations;
   void* block = nullptr;
   size_t block_size = size;
-  if (const auto found = s.kept.lower_bound(size);
-      found != s.kept.end() && found->first <= size + std::max(size / 4, size_t{4096})) {
+  const uint64_t pool = current_pool.device == device_ ? current_pool.id : kCommon;
+  auto& kept = s.pools[pool];
+  if (const auto found = kept.lower_bound(size);
+      found != kept.end() && found->first <= size + std::max(size / 4, size_t{4096})) {
     block_size = found->first;
     block = found->second;
-    s.kept.erase(found);
+    kept.erase(found);
   } else {
     if (s.stats.limit && s.stats.reserved + size > s.stats.limit) release_cached_locked();
     if (s.stats.limit && s.stats.reserved + size > s.stats.limit)
@@ -86,7 +134,7 @@ void* CachingAllocator::allocate(size_t bytes) {
     s.stats.reserved += size;
     s.stats.peak_reserved = std::max(s.stats.peak_reserved, s.stats.reserved);
   }
-  s.used.emplace(block, block_size);
+  s.used.emplace(block, State::Block{block_size, pool});
   s.stats.in_use += block_size;
   s.stats.peak_in_use = std::max(s.stats.peak_in_use, s.stats.in_use);
   return block;
@@ -97,8 +145,11 @@ void CachingAllocator::release(void* pointer) {
   std::lock_guard lock(state_->mutex);
   const auto found = state_->used.find(pointer);
   FRCNN_INVARIANT(found != state_->used.end());
-  state_->stats.in_use -= found->second;
-  state_->kept.emplace(found->second, pointer);
+  const State::Block block = found->second;
+  state_->stats.in_use -= block.size;
+  // Blocks of a pool that is gone are everybody's.
+  const auto pool = state_->pools.find(block.pool);
+  state_->pools[pool == state_->pools.end() ? kCommon : block.pool].emplace(block.size, pointer);
   state_->used.erase(found);
 }
 
@@ -124,11 +175,35 @@ void CachingAllocator::release_cached() {
 }
 
 void CachingAllocator::release_cached_locked() {
-  for (const auto& [size, block] : state_->kept) {
+  auto& kept = state_->pools[kCommon];
+  for (const auto& [size, block] : kept) {
     state_->stats.reserved -= size;
     system_release(block);
   }
-  state_->kept.clear();
+  kept.clear();
+}
+
+MemoryPool::MemoryPool(Device device) : device_(device) {
+  static std::atomic<uint64_t> counter{kCommon};
+  id_ = ++counter;
+  CachingAllocator::State& s = *CachingAllocator::of(device_).state_;
+  const std::lock_guard lock(s.mutex);
+  s.pools[id_];
+}
+
+MemoryPool::~MemoryPool() {
+  CachingAllocator::State& s = *CachingAllocator::of(device_).state_;
+  const std::lock_guard lock(s.mutex);
+  s.pools[kCommon].merge(s.pools[id_]);
+  s.pools.erase(id_);
+}
+
+MemoryPool::Scope::Scope(const MemoryPool& pool)
+    : device_before_(current_pool.device), before_(current_pool.id) {
+  current_pool = {pool.device_, pool.id_};
+}
+MemoryPool::Scope::~Scope() {
+  current_pool = {device_before_, before_};
 }
 
 }  // namespace frcnn

@@ -44,6 +44,7 @@ class CachingAllocator {
 
  protected:
   explicit CachingAllocator(Device device);
+  friend class MemoryPool;
   virtual void* system_allocate(size_t bytes) = 0;  ///< nullptr when there is no more
   virtual void system_release(void* pointer) = 0;
 
@@ -52,6 +53,35 @@ class CachingAllocator {
   void release_cached_locked();
   Device device_;
   std::shared_ptr<State> state_;
+};
+
+/// Memory of a device kept apart from all other. Blocks that are taken while a Scope is alive
+/// belong to the pool: after their release they serve only its own later requests. A recorded graph
+/// (kernels/launch/gpu.h) uses the addresses of its recording for ever: the pool keeps them from
+/// being given to anybody else. At the pool's end its blocks return to the common store.
+class MemoryPool {
+ public:
+  explicit MemoryPool(Device device);
+  ~MemoryPool();
+  MemoryPool(const MemoryPool&) = delete;
+  MemoryPool& operator=(const MemoryPool&) = delete;
+
+  /// Requests of this thread for the pool's device go to the pool. Scopes nest.
+  class Scope {
+   public:
+    explicit Scope(const MemoryPool& pool);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Device device_before_;
+    uint64_t before_;
+  };
+
+ private:
+  Device device_;
+  uint64_t id_;
 };
 
 }  // namespace frcnn

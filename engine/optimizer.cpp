@@ -63,6 +63,7 @@ void Optimizer::check_finite() const {
 }
 
 void Optimizer::step(double grad_scale, double clip_norm) {
+  if (on_gpu()) return gpu_step(grad_scale, clip_norm);
   double squares = 0;
   for (Group& group : groups_) {
     for (Parameter& p : group.parameters)

@@ -6,6 +6,7 @@
 
 #include "engine/parameters.h"
 #include "engine/schedule.h"
+#include "kernels/launch/finite_flag.h"
 
 namespace frcnn {
 
@@ -34,7 +35,13 @@ class Optimizer {
   /// One update with gradients multiplied by `grad_scale` (1 / number of accumulated passes). With
   /// clip_norm > 0 they are scaled down together when the L2 norm of all of them exceeds it. Throws
   /// Error naming the parameter when a gradient is not finite; nothing is changed then.
+  ///
+  /// On a GPU nothing waits for an answer: an element whose gradient is not finite stays as it is,
+  /// later updates change nothing any more, and check_device() tells.
   void step(double grad_scale = 1, double clip_norm = 0);
+  /// Throws Error naming the parameter and the step when a gradient was not finite. Waits for the
+  /// device; nothing on the CPU.
+  void check_device() const;
   /// Updates done so far.
   int64_t steps() const { return step_; }
   void set_steps(int64_t steps) { step_ = steps; }
@@ -45,7 +52,8 @@ class Optimizer {
   /// buckets, for checkpoints.
   std::vector<std::pair<std::string, Tensor>> state() const;
   /// L2 norm of all gradients at the last step, before scaling down; 0 unless clip_norm was given.
-  double last_grad_norm() const { return last_norm_; }
+  /// On a GPU it waits for the device.
+  double last_grad_norm() const;
 
  private:
   struct Group {
@@ -56,9 +64,15 @@ class Optimizer {
     std::vector<int64_t> offsets;
   };
   void check_finite() const;
+  bool on_gpu() const;
+  void gpu_step(double grad_scale, double clip_norm);
+  std::vector<kernels::FiniteCheck> finite_checks();
   std::vector<Group> groups_;
   int64_t step_ = 0;
   double last_norm_ = 0;
+  // On a GPU: kernels::StepScalars of each group, its sum of squared gradients, the norm, the
+  // kernels::FiniteFlag, and scratch memory, made at the first step.
+  Tensor scalars_, squares_, norm_, flag_, workspace_;
 };
 
 }  // namespace frcnn

@@ -1,5 +1,7 @@
 #include "engine/packed_weights.h"
 
+#include "engine/recorded_step.h"
+
 namespace frcnn {
 
 Tensor PackedWeights::get(const Tensor& weights, const std::string& format, size_t bytes,
@@ -8,7 +10,10 @@ Tensor PackedWeights::get(const Tensor& weights, const std::string& format, size
   Entry* entry = nullptr;
   for (Entry& e : entries_)
     if (e.format == format && e.weights_id == weights.id()) entry = &e;
-  if (entry && entry->version == weights.version()) return entry->copy;
+  // A recorded step must pack weights that training changes, even if they have not changed just
+  // now.
+  const bool replayed = RecordedSteps::recording() && weights.requires_grad();
+  if (entry && entry->version == weights.version() && !replayed) return entry->copy;
   if (!entry) {
     entries_.push_back({format, weights.id(), 0,
                         Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, weights.device())});

@@ -44,7 +44,11 @@ Tensor Parameters::create(const std::string& name, const Shape& shape, Parameter
                           const Initializer& initializer) {
   check(!find(name), "[parameters] the name {} is used twice", name);
   Tensor tensor = Tensor::empty(shape, dtype_, device_);
-  if (fill_) initializer.fill(tensor, {seed_, kernels::kStreamInit, hash(name)});
+  if (fill_) {  // by the CPU for every device: the same numbers, once in a program's life
+    Tensor values = device_.is_gpu() ? Tensor::empty(shape, dtype_) : tensor;
+    initializer.fill(values, {seed_, kernels::kStreamInit, hash(name)});
+    if (device_.is_gpu()) tensor.copy_from(values);
+  }
   tensor.set_requires_grad(kind != ParameterKind::buffer);
   all_.push_back({name, tensor, kind});
   return tensor;

@@ -56,6 +56,7 @@ class Parameters {
   /// `prefix`.
   int64_t count(const std::string& prefix = "") const;
   DType dtype() const { return dtype_; }
+  Device device() const { return device_; }
 
  private:
   uint64_t seed_;

@@ -1,5 +1,6 @@
 #include "engine/tape.h"
 
+#include "engine/dispatch.h"
 #include "kernels/elementwise/elementwise.h"
 
 namespace frcnn {
@@ -15,11 +16,11 @@ void accumulate(Tensor& target, const Tensor& addend) {
         "block {})",
         name_of(addend.dtype()), addend.shape().string(), addend.channel_block(),
         name_of(target.dtype()), target.shape().string(), target.channel_block());
-  if (target.dtype() == DType::f64)
-    kernels::cpu::accumulate(target.stored_elements(), addend.data<double>(),
-                             target.data<double>());
-  else
-    kernels::cpu::accumulate(target.stored_elements(), addend.data<float>(), target.data<float>());
+  with_float(target.dtype(), "tape", [&](auto t) {
+    using T = decltype(t);
+    T* sum = target.data<T>();
+    FRCNN_CALL(target.device(), add, target.stored_elements(), sum, addend.data<T>(), sum);
+  });
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "engine/tensor.h"
 
 #include <atomic>
-#include <cstring>
 
 #include "engine/memory.h"
 
@@ -104,35 +103,6 @@ kernels::MapLayout layout_of(const Shape& shape, int64_t block) {
   return {shape[0], shape[1], shape[2], shape[3], block};
 }
 
-/// Copies between two channel blocks; padding of the destination becomes zero.
-template <typename T>
-void reorder(const kernels::MapLayout& from, const T* source, const kernels::MapLayout& to,
-             T* target) {
-  std::memset(target, 0, static_cast<size_t>(to.size()) * sizeof(T));
-  for (int64_t n = 0; n < from.n; ++n)
-    for (int64_t c = 0; c < from.c; ++c)
-      for (int64_t h = 0; h < from.h; ++h)
-        for (int64_t w = 0; w < from.w; ++w)
-          target[to.at(n, c, h, w)] = source[from.at(n, c, h, w)];
-}
-
-template <typename F>
-auto with_type(DType dtype, const F& f) {
-  switch (dtype) {
-    case DType::f32:
-      return f(float{});
-    case DType::f64:
-      return f(double{});
-    case DType::i32:
-      return f(int32_t{});
-    case DType::i64:
-      return f(int64_t{});
-    case DType::u8:
-      break;
-  }
-  return f(uint8_t{});
-}
-
 }  // namespace
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device, int64_t channel_block) {
@@ -150,26 +120,6 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device, int64_t cha
   impl->storage = std::make_shared<Storage>(static_cast<size_t>(stored) * size_of(dtype), device);
   return TensorImpl::handle(std::move(impl));
 }
-
-Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device, int64_t channel_block) {
-  Tensor tensor = empty(shape, dtype, device, channel_block);
-  if (tensor.stored_bytes()) std::memset(tensor.raw(), 0, tensor.stored_bytes());
-  return tensor;
-}
-
-template <typename T>
-Tensor Tensor::from(const Shape& shape, std::span<const T> values, Device device) {
-  check(shape.numel() == static_cast<int64_t>(values.size()),
-        "[tensor] shape {} needs {} values, got {}", shape.string(), shape.numel(), values.size());
-  Tensor tensor = empty(shape, dtype_of<T>(), device);
-  if (!values.empty()) std::memcpy(tensor.raw(), values.data(), values.size_bytes());
-  return tensor;
-}
-template Tensor Tensor::from<float>(const Shape&, std::span<const float>, Device);
-template Tensor Tensor::from<double>(const Shape&, std::span<const double>, Device);
-template Tensor Tensor::from<int32_t>(const Shape&, std::span<const int32_t>, Device);
-template Tensor Tensor::from<int64_t>(const Shape&, std::span<const int64_t>, Device);
-template Tensor Tensor::from<uint8_t>(const Shape&, std::span<const uint8_t>, Device);
 
 const Shape& Tensor::shape() const {
   check(defined(), "[tensor] used before it was given a value");
@@ -225,24 +175,6 @@ FRCNN_INSTANTIATE(int64_t)
 FRCNN_INSTANTIATE(uint8_t)
 #undef FRCNN_INSTANTIATE
 
-double Tensor::item() const {
-  check(numel() == 1, "[tensor] item() needs exactly one element, got {}", shape().string());
-  return with_type(dtype(),
-                   [&](auto zero) { return static_cast<double>(*data<decltype(zero)>()); });
-}
-
-template <typename T>
-std::vector<T> Tensor::to_vector() const {
-  const Tensor plain = to_block(1);
-  const T* values = plain.data<T>();
-  return {values, values + plain.numel()};
-}
-template std::vector<float> Tensor::to_vector<float>() const;
-template std::vector<double> Tensor::to_vector<double>() const;
-template std::vector<int32_t> Tensor::to_vector<int32_t>() const;
-template std::vector<int64_t> Tensor::to_vector<int64_t>() const;
-template std::vector<uint8_t> Tensor::to_vector<uint8_t>() const;
-
 Tensor Tensor::view(const Shape& new_shape) const {
   check(new_shape.numel() == numel(), "[view] {} does not hold as many elements as {}",
         new_shape.string(), shape().string());
@@ -273,54 +205,6 @@ Tensor Tensor::rows(int64_t begin, int64_t count) const {
   impl->dtype = impl_->dtype;
   impl->block = impl_->block;
   return TensorImpl::handle(std::move(impl));
-}
-
-Tensor Tensor::clone() const {
-  Tensor copy = empty(shape(), dtype(), device(), channel_block());
-  if (copy.stored_bytes()) std::memcpy(copy.raw(), raw(), copy.stored_bytes());
-  return copy;
-}
-
-Tensor Tensor::to_block(int64_t block) const {
-  if (channel_block() == block) return *this;
-  Tensor copy = empty(shape(), dtype(), device(), block);
-  copy.copy_from(*this);
-  return copy;
-}
-
-Tensor Tensor::to(DType new_type) const {
-  if (dtype() == new_type) return *this;
-  Tensor copy = empty(shape(), new_type, device(), channel_block());
-  with_type(dtype(), [&](auto from) {
-    with_type(new_type, [&](auto into) {
-      const auto source = span<decltype(from)>();
-      const auto target = copy.span<decltype(into)>();
-      for (size_t i = 0; i < source.size(); ++i) target[i] = static_cast<decltype(into)>(source[i]);
-    });
-  });
-  return copy;
-}
-
-void Tensor::fill(double value) {
-  with_type(dtype(), [&](auto zero) {
-    check(value == 0 || stored_elements() == numel(),
-          "[fill] a padded map can only be filled with zero");
-    for (auto& v : span<decltype(zero)>()) v = static_cast<decltype(zero)>(value);
-  });
-}
-
-void Tensor::copy_from(const Tensor& source) {
-  check(shape() == source.shape() && dtype() == source.dtype(), "[copy] expected {} {}, got {} {}",
-        name_of(dtype()), shape().string(), name_of(source.dtype()), source.shape().string());
-  if (stored_elements() == 0) return;
-  if (channel_block() == source.channel_block()) {
-    std::memmove(raw(), source.raw(), stored_bytes());
-    return;
-  }
-  with_type(dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    reorder<T>(source.map_layout(), source.data<T>(), map_layout(), data<T>());
-  });
 }
 
 void Tensor::move_into(const Tensor& place) {

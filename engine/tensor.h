@@ -133,6 +133,7 @@ class Tensor {
   Tensor clone() const;
   Tensor to_block(int64_t channel_block) const;  ///< *this when it is already so
   Tensor to(DType dtype) const;                  ///< *this when it is already so
+  Tensor to(Device device) const;                ///< *this when it is already there
   void fill(double value);
   /// Copies the values of `source` (same shape and dtype, any format and device) into this memory.
   void copy_from(const Tensor& source);

@@ -36,8 +36,8 @@ void check_settings(const std::vector<std::string>& settings) {
 }
 }  // namespace
 
-Detector Detector::load(const std::filesystem::path& file,
-                        const std::vector<std::string>& settings) {
+Detector Detector::load(const std::filesystem::path& file, const std::vector<std::string>& settings,
+                        Device device) {
   check_settings(settings);
   const Checkpoint checkpoint = load_checkpoint(file);
   auto impl = std::make_unique<Impl>();
@@ -45,7 +45,7 @@ Detector Detector::load(const std::filesystem::path& file,
   impl->classes = checkpoint.classes;
   impl->model =
       std::make_unique<FasterRcnn>(impl->config.model, static_cast<int64_t>(impl->classes.size()),
-                                   1, DType::f32, /*fill=*/false);
+                                   1, DType::f32, /*fill=*/false, device);
   load_parameters(*impl->model, checkpoint, file.string());
   return Detector(std::move(impl));
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/device.h"
 #include "kernels/boxes/box.h"
 #include "model/types.h"
 
@@ -24,7 +25,7 @@ class Detector {
   /// ("test.nms_iou=0.5") change what a trained detector may be asked to do otherwise: keys of
   /// test., rpn.test. and the picture's size in preprocess.; UsageError on others.
   static Detector load(const std::filesystem::path& checkpoint,
-                       const std::vector<std::string>& settings = {});
+                       const std::vector<std::string>& settings = {}, Device device = {});
   ~Detector();
   Detector(Detector&&) noexcept;
   Detector& operator=(Detector&&) noexcept;

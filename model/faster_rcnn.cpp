@@ -1,7 +1,9 @@
 #include "model/faster_rcnn.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <mutex>
 
 #include "engine/dispatch.h"
 #include "engine/ops/elementwise.h"
@@ -46,16 +48,25 @@ kernels::AnchorParams anchor_params(const AnchorConfig& config) {
 
 }  // namespace
 
+/// Anchors depend on sizes only. The last ones made are kept, on the model's device.
+struct FasterRcnn::AnchorCache {
+  using Key = std::array<int64_t, 4>;  // map height and width, input height and width
+  static constexpr size_t kMost = 32;
+  std::mutex mutex;
+  std::vector<std::pair<Key, Tensor>> entries;
+};
+
 FasterRcnn::FasterRcnn(const ModelConfig& config, int64_t classes, uint64_t seed, DType dtype,
-                       bool fill)
+                       bool fill, Device device)
     : config_(config),
       classes_(classes),
-      parameters_(std::make_unique<Parameters>(seed, dtype, fill)),
+      parameters_(std::make_unique<Parameters>(seed, dtype, fill, device)),
       backbone_(frcnn::backbone_spec(config.backbone), config.backbone, *parameters_),
       rpn_(config.rpn, backbone_.spec().out_channels(),
            config.rpn.channels > 0 ? config.rpn.channels : backbone_.spec().rpn_channels,
            anchors_per_cell(), *parameters_),
-      head_(config.roi, backbone_.spec().out_channels(), classes, *parameters_) {
+      head_(config.roi, backbone_.spec().out_channels(), classes, *parameters_),
+      anchor_cache_(std::make_shared<AnchorCache>()) {
   check(classes > 0, "[faster_rcnn] a detector needs at least one class");
 }
 
@@ -79,6 +90,11 @@ FasterRcnn::Stride FasterRcnn::stride(int64_t map_h, int64_t map_w, int64_t inpu
 }
 
 Tensor FasterRcnn::anchors(int64_t map_h, int64_t map_w, int64_t input_h, int64_t input_w) const {
+  const AnchorCache::Key key = {map_h, map_w, input_h, input_w};
+  const std::lock_guard lock(anchor_cache_->mutex);
+  auto& entries = anchor_cache_->entries;
+  for (const auto& [known, anchors] : entries)
+    if (known == key) return anchors;
   const Stride s = stride(map_h, map_w, input_h, input_w);
   const kernels::AnchorParams params = anchor_params(config_.anchors);
   Tensor boxes = Tensor::empty({map_h * map_w * params.per_cell(), 4}, parameters_->dtype());
@@ -86,11 +102,13 @@ Tensor FasterRcnn::anchors(int64_t map_h, int64_t map_w, int64_t input_h, int64_
     using T = decltype(t);
     kernels::cpu::grid_anchors<T>(params, map_h, map_w, s.y, s.x, boxes.data<T>());
   });
-  return boxes;
+  if (entries.size() == AnchorCache::kMost) entries.erase(entries.begin());
+  entries.emplace_back(key, boxes.to(device()));
+  return entries.back().second;
 }
 
 Tensor FasterRcnn::features(const Tensor& images, bool training) const {
-  return backbone_.forward(images.to(parameters_->dtype()), training);
+  return backbone_.forward(images.to(parameters_->dtype()).to(device()), training);
 }
 
 Proposals FasterRcnn::propose(const RpnOutput& output, const Tensor& anchor_boxes,
@@ -99,65 +117,129 @@ Proposals FasterRcnn::propose(const RpnOutput& output, const Tensor& anchor_boxe
                         training ? config_.rpn.train : config_.rpn.test);
 }
 
+/// What the layers in front of the sampling give.
+struct FasterRcnn::Passed {
+  Tensor map, anchors;
+  RpnOutput rpn;
+  Stride stride;
+};
+
+/// Samples with what their losses are divided by, on the model's device.
+struct FasterRcnn::Drawn {
+  Tensor rpn_labels, rpn_deltas, rois, roi_labels, roi_deltas;
+  LossNormaliser sampled = 1.0, regions = 1.0;
+  int64_t images = 1;
+};
+
+FasterRcnn::Passed FasterRcnn::forward(const Tensor& images) const {
+  const int64_t input_h = images.dim(2), input_w = images.dim(3);
+  Passed passed;
+  passed.map = features(images, /*training=*/true);
+  passed.rpn = rpn_.forward(passed.map);
+  passed.anchors = anchors(passed.rpn.map_h, passed.rpn.map_w, input_h, input_w);
+  passed.stride = stride(passed.rpn.map_h, passed.rpn.map_w, input_h, input_w);
+  return passed;
+}
+
+Losses FasterRcnn::combine(const Passed& passed, const Drawn& drawn, const PassKey& key) const {
+  const StepKey dropout_key{{key.seed, kernels::kStreamDropout, key.pass}, key.pass_on_device};
+  const RoiOutput roi =
+      head_.forward(passed.map, drawn.rois, passed.stride.y, passed.stride.x, &dropout_key);
+  const bool paper = config_.rpn.normaliser == "paper";
+  check(paper || config_.rpn.normaliser == "batch",
+        "rpn.normaliser: expected \"batch\" or \"paper\", got \"{}\"", config_.rpn.normaliser);
+  // Equation 1 of the paper: N_cls is the mini-batch, N_reg the number of anchor locations.
+  LossNormaliser n_cls = drawn.sampled, n_reg = drawn.sampled;
+  if (paper) {
+    const auto images = static_cast<double>(drawn.images);
+    n_cls = config_.rpn.batch * images;
+    n_reg = static_cast<double>(passed.rpn.map_h * passed.rpn.map_w) * images;
+  }
+  Losses losses;
+  losses.rpn_class = config_.rpn.objectness == "softmax"
+                         ? softmax_cross_entropy(passed.rpn.logits, drawn.rpn_labels, n_cls)
+                         : sigmoid_cross_entropy(passed.rpn.logits, drawn.rpn_labels, n_cls);
+  losses.rpn_box = box_regression_loss(passed.rpn.deltas, drawn.rpn_deltas, drawn.rpn_labels,
+                                       box_loss_by_name(config_.rpn.box_loss, "rpn.box_loss"),
+                                       config_.rpn.sigma, n_reg);
+  losses.roi_class = softmax_cross_entropy(roi.logits, drawn.roi_labels, drawn.regions);
+  losses.roi_box = box_regression_loss(roi.deltas, drawn.roi_deltas, drawn.roi_labels,
+                                       box_loss_by_name(config_.roi.box_loss, "roi.box_loss"),
+                                       config_.roi.sigma, drawn.regions);
+  losses.total = weighted_sum({losses.rpn_class, losses.rpn_box, losses.roi_class, losses.roi_box},
+                              {1, config_.rpn.lambda, 1, config_.roi.lambda});
+  return losses;
+}
+
 Losses FasterRcnn::losses(const ModelInput& input, const std::vector<GroundTruth>& truth,
                           const PassKey& key, std::optional<Samples>* samples) const {
   check_input(input);
   check(truth.size() == input.sizes.size(),
         "[faster_rcnn] expected ground truth of {} images, got {}", input.sizes.size(),
         truth.size());
-  const int64_t input_h = input.images.dim(2), input_w = input.images.dim(3);
-  const Tensor map = features(input.images, /*training=*/true);
-  const RpnOutput rpn_out = rpn_.forward(map);
-  const Tensor anchor_boxes = anchors(rpn_out.map_h, rpn_out.map_w, input_h, input_w);
-
+  const bool given = samples && samples->has_value();
+  if (device().is_gpu() && !given) {
+    check(!samples, "[faster_rcnn] on a GPU the samples stay on the device");
+    size_t capacity = 1;
+    for (const GroundTruth& objects : truth) capacity = std::max(capacity, objects.boxes.size());
+    const DType dtype = parameters_->dtype();
+    return gpu_losses(input.images,
+                      image_limits(input.sizes, config_.rpn.train.min_size, dtype, device()),
+                      upload_truth(truth, static_cast<int64_t>(capacity), dtype, device()), key);
+  }
+  const Passed passed = forward(input.images);
   Samples drawn;
-  if (samples && samples->has_value()) {
+  if (given) {
     drawn = **samples;
   } else {
     const Tape::NoGrad constants;
-    const Proposals proposals = propose(rpn_out, anchor_boxes, input.sizes, /*training=*/true);
-    drawn.rpn = sample_anchors(anchor_boxes, input.sizes, truth, config_.rpn,
+    const Proposals proposals = propose(passed.rpn, passed.anchors, input.sizes, /*training=*/true);
+    drawn.rpn = sample_anchors(passed.anchors, input.sizes, truth, config_.rpn,
                                {key.seed, kernels::kStreamAnchorSample, key.pass});
     drawn.roi =
         sample_rois(proposals, truth, config_.roi, {key.seed, kernels::kStreamRoiSample, key.pass});
     if (samples) *samples = drawn;
   }
-
-  const kernels::RandomKey dropout_key{key.seed, kernels::kStreamDropout, key.pass};
-  const Stride s = stride(rpn_out.map_h, rpn_out.map_w, input_h, input_w);
-  const RoiOutput roi_out = head_.forward(map, drawn.roi.rois, s.y, s.x, &dropout_key);
-
   // Without a sample (an image without objects and without inside anchors) sums are 0, not 0 / 0.
-  const double sampled = static_cast<double>(std::max<int64_t>(1, drawn.rpn.sampled));
-  const double regions = static_cast<double>(std::max<int64_t>(1, drawn.roi.rois.dim(0)));
-  const bool paper = config_.rpn.normaliser == "paper";
-  check(paper || config_.rpn.normaliser == "batch",
-        "rpn.normaliser: expected \"batch\" or \"paper\", got \"{}\"", config_.rpn.normaliser);
-  const double images = static_cast<double>(input.sizes.size());
-  // Equation 1 of the paper: N_cls is the mini-batch, N_reg the number of anchor locations.
-  const double n_cls = paper ? config_.rpn.batch * images : sampled;
-  const double n_reg =
-      paper ? static_cast<double>(rpn_out.map_h * rpn_out.map_w) * images : sampled;
+  const auto at_least_one = [](int64_t n) { return static_cast<double>(std::max<int64_t>(1, n)); };
+  return combine(passed,
+                 {drawn.rpn.labels.to(device()), drawn.rpn.deltas.to(device()),
+                  drawn.roi.rois.to(device()), drawn.roi.labels.to(device()),
+                  drawn.roi.deltas.to(device()), at_least_one(drawn.rpn.sampled),
+                  at_least_one(drawn.roi.rois.dim(0)), static_cast<int64_t>(input.sizes.size())},
+                 key);
+}
 
-  Losses losses;
-  losses.rpn_class = config_.rpn.objectness == "softmax"
-                         ? softmax_cross_entropy(rpn_out.logits, drawn.rpn.labels, n_cls)
-                         : sigmoid_cross_entropy(rpn_out.logits, drawn.rpn.labels, n_cls);
-  losses.rpn_box = box_regression_loss(rpn_out.deltas, drawn.rpn.deltas, drawn.rpn.labels,
-                                       box_loss_by_name(config_.rpn.box_loss, "rpn.box_loss"),
-                                       config_.rpn.sigma, n_reg);
-  losses.roi_class = softmax_cross_entropy(roi_out.logits, drawn.roi.labels, regions);
-  losses.roi_box = box_regression_loss(roi_out.deltas, drawn.roi.deltas, drawn.roi.labels,
-                                       box_loss_by_name(config_.roi.box_loss, "roi.box_loss"),
-                                       config_.roi.sigma, regions);
-  losses.total = weighted_sum({losses.rpn_class, losses.rpn_box, losses.roi_class, losses.roi_box},
-                              {1, config_.rpn.lambda, 1, config_.roi.lambda});
-  return losses;
+Losses FasterRcnn::gpu_losses(const Tensor& images, const Tensor& limits, const GpuTruth& truth,
+                              const PassKey& key) const {
+  const Passed passed = forward(images);
+  GpuRpnTargets rpn;
+  GpuRoiTargets roi;
+  {
+    const Tape::NoGrad constants;
+    const GpuProposals proposals =
+        gpu_proposals(passed.rpn, passed.anchors, limits, config_.rpn, config_.rpn.train);
+    rpn = gpu_sample_anchors(
+        passed.anchors, limits, truth, config_.rpn,
+        {{key.seed, kernels::kStreamAnchorSample, key.pass}, key.pass_on_device});
+    roi = gpu_sample_rois(proposals, truth, config_.roi,
+                          {{key.seed, kernels::kStreamRoiSample, key.pass}, key.pass_on_device});
+  }
+  return combine(passed,
+                 {rpn.labels, rpn.deltas, roi.rois, roi.labels, roi.deltas, rpn.sampled,
+                  roi.sampled, limits.dim(0)},
+                 key);
 }
 
 std::vector<std::vector<ScoredBox>> FasterRcnn::detect(const ModelInput& input) const {
   check_input(input);
   const Tape::NoGrad inference;
+  if (device().is_gpu()) {
+    const DType dtype = parameters_->dtype();
+    return download(gpu_detect(
+        input.images, image_limits(input.sizes, config_.rpn.test.min_size, dtype, device()),
+        image_limits(input.sizes, config_.test.min_size, dtype, device())));
+  }
   const int64_t input_h = input.images.dim(2), input_w = input.images.dim(3);
   const Tensor map = features(input.images, /*training=*/false);
   const RpnOutput rpn_out = rpn_.forward(map);
@@ -168,6 +250,22 @@ std::vector<std::vector<ScoredBox>> FasterRcnn::detect(const ModelInput& input) 
   const Stride s = stride(rpn_out.map_h, rpn_out.map_w, input_h, input_w);
   const RoiOutput out = head_.forward(map, rois, s.y, s.x, nullptr);
   return select_detections(out, rois, input.sizes, config_.roi, config_.test, classes_);
+}
+
+GpuDetections FasterRcnn::gpu_detect(const Tensor& images, const Tensor& proposal_limits,
+                                     const Tensor& detection_limits) const {
+  const Tape::NoGrad inference;
+  const int64_t input_h = images.dim(2), input_w = images.dim(3);
+  const Tensor map = features(images, /*training=*/false);
+  const RpnOutput rpn_out = rpn_.forward(map);
+  const GpuProposals proposals =
+      gpu_proposals(rpn_out, anchors(rpn_out.map_h, rpn_out.map_w, input_h, input_w),
+                    proposal_limits, config_.rpn, config_.rpn.test);
+  const Tensor rois = gpu_rois(proposals);
+  const Stride s = stride(rpn_out.map_h, rpn_out.map_w, input_h, input_w);
+  const RoiOutput out = head_.forward(map, rois, s.y, s.x, nullptr);
+  return gpu_detections(out, rois, detection_limits.dim(0), detection_limits, config_.roi,
+                        config_.test, classes_);
 }
 
 }  // namespace frcnn

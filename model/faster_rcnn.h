@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "model/backbone.h"
+#include "model/gpu_pipeline.h"
 #include "model/proposals.h"
 #include "model/roi_head.h"
 #include "model/rpn.h"
@@ -29,6 +30,8 @@ struct Samples {
 struct PassKey {
   uint64_t seed = 1;
   uint64_t pass = 0;  ///< counts forward passes of the run
+  /// On a GPU the pass may lie in device memory (one i64), so that a recorded step can be replayed.
+  Tensor pass_on_device = {};
 };
 
 /// Faster R-CNN: one backbone shared by the RPN and the detection head.
@@ -37,13 +40,24 @@ class FasterRcnn {
   /// Makes the layers and fills the parameters from `seed`. float64 serves gradient checks. With
   /// `fill` false the parameters hold nothing useful until they are loaded.
   FasterRcnn(const ModelConfig& config, int64_t classes, uint64_t seed = 1,
-             DType dtype = DType::f32, bool fill = true);
+             DType dtype = DType::f32, bool fill = true, Device device = {});
 
   /// Approximate joint training (paper, section 3.2): both losses on one pass, proposals are
   /// constants. With `samples` holding values they are used; otherwise it receives what was
   /// sampled.
+  ///
+  /// On a GPU the samples stay on the device, roi.batch rows per image of which some may be unused,
+  /// and `samples` may only hold values. Losses are of type f64 there.
   Losses losses(const ModelInput& input, const std::vector<GroundTruth>& truth, const PassKey& key,
                 std::optional<Samples>* samples = nullptr) const;
+
+  /// The same with inputs that are on the device already, which is all that a recorded step may do:
+  /// nothing in it waits for the host. limits: image_limits() with rpn.train.min_size.
+  Losses gpu_losses(const Tensor& images, const Tensor& limits, const GpuTruth& truth,
+                    const PassKey& key) const;
+  /// detect() without the way back to the host. limits: with rpn.test.min_size and test.min_size.
+  GpuDetections gpu_detect(const Tensor& images, const Tensor& proposal_limits,
+                           const Tensor& detection_limits) const;
 
   /// Detections per image, best first, in pixels of the network's input (test settings).
   std::vector<std::vector<ScoredBox>> detect(const ModelInput& input) const;
@@ -63,6 +77,7 @@ class FasterRcnn {
   const BackboneSpec& backbone_spec() const { return backbone_.spec(); }
   int64_t classes() const { return classes_; }
   int64_t anchors_per_cell() const;
+  Device device() const { return parameters_->device(); }
   /// Changes score threshold, NMS limit and number of detections.
   void set_test(const TestConfig& test) { config_.test = test; }
 
@@ -70,6 +85,11 @@ class FasterRcnn {
   struct Stride {
     double y = 16, x = 16;
   };
+  struct AnchorCache;
+  struct Drawn;
+  struct Passed;
+  Passed forward(const Tensor& images) const;
+  Losses combine(const Passed& passed, const Drawn& drawn, const PassKey& key) const;
   Stride stride(int64_t map_h, int64_t map_w, int64_t input_h, int64_t input_w) const;
 
   ModelConfig config_;
@@ -78,6 +98,7 @@ class FasterRcnn {
   Backbone backbone_;
   Rpn rpn_;
   RoiHead head_;
+  std::shared_ptr<AnchorCache> anchor_cache_;
 };
 
 }  // namespace frcnn

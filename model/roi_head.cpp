@@ -36,14 +36,14 @@ Tensor RoiHead::pool(const Tensor& map, const Tensor& rois, double stride_y,
 }
 
 RoiOutput RoiHead::forward(const Tensor& map, const Tensor& rois, double stride_y, double stride_x,
-                           const kernels::RandomKey* dropout_key) const {
+                           const StepKey* dropout_key) const {
   const Tensor pooled = pool(map, rois, stride_y, stride_x);
   Tensor x = reshape(pooled, {pooled.dim(0), pooled.dim(1) * pooled.dim(2) * pooled.dim(3)});
   for (size_t i = 0; i < hidden_.size(); ++i) {
     x = hidden_[i].forward(x);
     if (!dropout_key) continue;
-    kernels::RandomKey key = *dropout_key;
-    key.stream += kernels::kStreamStride * static_cast<uint32_t>(i);
+    StepKey key = *dropout_key;
+    key.key.stream += kernels::kStreamStride * static_cast<uint32_t>(i);
     x = dropout(x, config_.dropout, key);
   }
   return {outputs_[0].forward(x), outputs_[1].forward(x)};

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "engine/layers.h"
+#include "engine/ops/elementwise.h"
 #include "model/config.h"
 
 namespace frcnn {
@@ -24,7 +25,7 @@ class RoiHead {
   /// rois (R, 5): batch index, x1, y1, x2, y2 in pixels of the network's input. Dropout is active
   /// only with `dropout_key`.
   RoiOutput forward(const Tensor& map, const Tensor& rois, double stride_y, double stride_x,
-                    const kernels::RandomKey* dropout_key) const;
+                    const StepKey* dropout_key) const;
 
  private:
   Tensor pool(const Tensor& map, const Tensor& rois, double stride_y, double stride_x) const;

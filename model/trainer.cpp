@@ -103,21 +103,24 @@ int64_t run_length(const TrainConfig& config, int64_t images) {
   return std::max<int64_t>(1, std::llround(config.epochs * static_cast<double>(images) / per_step));
 }
 
-Trainer::Trainer(const Config& config, const std::vector<std::string>& classes, int64_t total_steps)
+Trainer::Trainer(const Config& config, const std::vector<std::string>& classes, int64_t total_steps,
+                 Device device)
     : config_(config),
       classes_(classes),
       total_steps_(total_steps),
       model_(std::make_unique<FasterRcnn>(config.model, static_cast<int64_t>(classes.size()),
-                                          config.train.seed)) {
+                                          config.train.seed, DType::f32, /*fill=*/true, device)) {
   if (!config.model.backbone.weights.empty())
     load_backbone(*model_, load_checkpoint(config.model.backbone.weights),
                   config.model.backbone.weights);
   add_groups(optimizer_, *model_, config.optimizer, total_steps);
   optimizer_.zero_grad();
+  if (device.is_gpu()) gpu_ = make_gpu_state(device);
 }
 
 void Trainer::accumulate(const ModelInput& input, const std::vector<GroundTruth>& truth,
                          std::optional<Samples>* samples) {
+  if (gpu_ && !(samples && samples->has_value())) return gpu_accumulate(input, truth);
   const PassKey key{config_.train.seed, static_cast<uint64_t>(optimizer_.steps()) *
                                                 static_cast<uint64_t>(config_.train.iter_size) +
                                             static_cast<uint64_t>(passes_)};
@@ -153,7 +156,10 @@ StepStats Trainer::update() {
   stats.learning_rates = optimizer_.learning_rates();
   optimizer_.step(1.0 / passes_, config_.optimizer.clip_norm);
   optimizer_.zero_grad();
-  stats.grad_norm = optimizer_.last_grad_norm();
+  if (gpu_)
+    stats.updates = 0;
+  else
+    stats.grad_norm = optimizer_.last_grad_norm();
   stats.step = optimizer_.steps();
   sums_ = StepStats();
   passes_ = 0;

@@ -11,9 +11,10 @@
 
 namespace frcnn {
 
-/// Values of the losses of one update, averaged over its passes.
+/// Values of the losses, averaged over the passes of `updates` updates.
 struct StepStats {
-  int64_t step = 0;  ///< number of this update, from 1
+  int64_t step = 0;     ///< number of the last of them, from 1
+  int64_t updates = 1;  ///< 0: the losses are still on the device, see Trainer::collect()
   double total = 0, rpn_class = 0, rpn_box = 0, roi_class = 0, roi_box = 0;
   double grad_norm = 0;  ///< 0 unless optimizer.clip_norm is set
   std::vector<std::pair<std::string, double>> learning_rates;  ///< by parameter group
@@ -25,14 +26,20 @@ struct StepStats {
 class Trainer {
  public:
   /// `total_steps` is the length of the run in updates; the schedule's fractions refer to it.
-  Trainer(const Config& config, const std::vector<std::string>& classes, int64_t total_steps);
+  Trainer(const Config& config, const std::vector<std::string>& classes, int64_t total_steps,
+          Device device = {});
 
   /// One forward and backward pass; adds to the gradients. Throws Error naming loss and step when a
   /// loss is not finite. With `samples`, see FasterRcnn::losses().
   void accumulate(const ModelInput& input, const std::vector<GroundTruth>& truth,
                   std::optional<Samples>* samples = nullptr);
-  /// Ends the update after train.iter_size passes (or fewer): averages, steps the optimiser.
+  /// Ends the update after train.iter_size passes (or fewer): averages, steps the optimiser. On a
+  /// GPU it does not wait: `updates` is 0.
   StepStats update();
+  /// Losses of all updates since the last call, for a line of the log. On a GPU it waits for the
+  /// device, and throws Error where a loss or gradient was not finite; on the CPU, where update()
+  /// tells them, `updates` is 0.
+  StepStats collect();
 
   /// Everything that a restored run needs. `cursor_epoch` and `cursor_position` tell where the
   /// loader stands (data/loader.h).
@@ -55,8 +62,12 @@ class Trainer {
   int64_t total_steps_;
   std::unique_ptr<FasterRcnn> model_;
   Optimizer optimizer_;
+  struct GpuState;
+  static std::shared_ptr<GpuState> make_gpu_state(Device device);
+  void gpu_accumulate(const ModelInput& input, const std::vector<GroundTruth>& truth);
   int passes_ = 0;
   StepStats sums_;
+  std::shared_ptr<GpuState> gpu_;
 };
 
 /// Copies parameters and buffers of a checkpoint into a model; names and shapes must agree exactly.

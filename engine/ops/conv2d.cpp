@@ -1,6 +1,7 @@
 #include "engine/ops/conv2d.h"
 
 #include "engine/ops/elementwise.h"
+#include "engine/ops/gpu_layers.h"
 #include "engine/ops/planned.h"
 
 namespace frcnn {
@@ -11,6 +12,7 @@ using kernels::LayerPass;
 
 void forward(const Conv2dParams& p, bool training, const Tensor& x, const Tensor& w,
              const Tensor& b, Tensor& y, PackedWeights* cache) {
+  if (x.device().is_gpu()) return gpu_conv2d_forward(p, x, w, b, y, cache);
   if (x.dtype() == DType::f64)
     kernels::cpu::conv2d_forward_reference(p, x.data<double>(), w.data<double>(),
                                            p.bias ? b.data<double>() : nullptr, y.data<double>());
@@ -22,6 +24,7 @@ void forward(const Conv2dParams& p, bool training, const Tensor& x, const Tensor
 
 void backward_data(const Conv2dParams& p, const Tensor& dy, const Tensor& w, Tensor& dx,
                    PackedWeights* cache) {
+  if (dy.device().is_gpu()) return gpu_conv2d_backward_data(p, dy, w, dx, cache);
   if (dy.dtype() == DType::f64)
     kernels::cpu::conv2d_backward_data_reference(p, dy.data<double>(), w.data<double>(),
                                                  dx.data<double>());
@@ -32,6 +35,7 @@ void backward_data(const Conv2dParams& p, const Tensor& dy, const Tensor& w, Ten
 
 void backward_weights(Conv2dParams p, const Tensor& x, const Tensor& dy, Tensor& dw, Tensor* db) {
   p.bias = db != nullptr;
+  if (dy.device().is_gpu()) return gpu_conv2d_backward_weights(p, x, dy, dw, db);
   if (dy.dtype() == DType::f64)
     kernels::cpu::conv2d_backward_weights_reference(p, x.data<double>(), dy.data<double>(),
                                                     dw.data<double>(),
@@ -49,15 +53,18 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
         "[conv2d] expected x (N, C, H, W) and weight (O, C, kh, kw), got {} and {}",
         input.shape().string(), weight.shape().string());
   check_layer("conv2d", input, weight, bias);
-  // Pictures with up to 3 channels are read as they are; everything else in the preferred block.
+  // On the CPU pictures with up to 3 channels are read as they are, everything else in the
+  // preferred block; on a GPU all maps are NHWC, where a filter's neighbours are neighbours in
+  // memory.
+  const bool gpu = input.device().is_gpu();
   const int64_t preferred =
       input.dtype() == DType::f32 ? kernels::cpu::preferred_channel_block() : input.channel_block();
-  const Tensor x = input.dim(1) <= 3 ? convert_block(input, 1) : convert_block(input, preferred);
+  const Tensor x = convert_block(input, gpu ? input.dim(1) : input.dim(1) <= 3 ? 1 : preferred);
 
   Conv2dParams p;
   p.input = x.map_layout();
   p.out_channels = weight.dim(0);
-  p.out_block = preferred;
+  p.out_block = gpu ? p.out_channels : preferred;
   p.kernel_h = static_cast<int>(weight.dim(2));
   p.kernel_w = static_cast<int>(weight.dim(3));
   p.stride_h = p.stride_w = options.stride;

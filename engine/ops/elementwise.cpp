@@ -12,7 +12,8 @@ namespace {
 void copy_block(const Tensor& from, Tensor& to) {
   with_float(from.dtype(), "convert_block", [&](auto t) {
     using T = decltype(t);
-    kernels::cpu::reorder_map(from.map_layout(), to.channel_block(), from.data<T>(), to.data<T>());
+    FRCNN_CALL(from.device(), reorder_map, from.map_layout(), to.channel_block(), from.data<T>(),
+               to.data<T>());
   });
 }
 
@@ -21,8 +22,8 @@ void copy_block(const Tensor& from, Tensor& to) {
 void relu_mask(const Tensor& y, Tensor& gradient) {
   with_float(y.dtype(), "relu", [&](auto t) {
     using T = decltype(t);
-    kernels::cpu::relu_backward(y.stored_elements(), y.data<T>(), gradient.data<T>(),
-                                gradient.data<T>());
+    FRCNN_CALL(y.device(), relu_backward, y.stored_elements(), y.data<T>(), gradient.data<T>(),
+               gradient.data<T>());
   });
 }
 
@@ -30,7 +31,7 @@ Tensor relu(const Tensor& x) {
   Tensor y = empty_like(x);
   with_float(x.dtype(), "relu", [&](auto t) {
     using T = decltype(t);
-    kernels::cpu::relu_forward(x.stored_elements(), x.data<T>(), y.data<T>());
+    FRCNN_CALL(x.device(), relu_forward, x.stored_elements(), x.data<T>(), y.data<T>());
   });
   if (Tape::recording({&x}))
     Tape::record("relu", {x}, {y}, [y](BackwardContext& ctx) {
@@ -47,7 +48,7 @@ Tensor add(const Tensor& a, const Tensor& b) {
   Tensor y = empty_like(a);
   with_float(a.dtype(), "add", [&](auto t) {
     using T = decltype(t);
-    kernels::cpu::add(a.stored_elements(), a.data<T>(), b.data<T>(), y.data<T>());
+    FRCNN_CALL(a.device(), add, a.stored_elements(), a.data<T>(), b.data<T>(), y.data<T>());
   });
   if (Tape::recording({&a, &b}))
     Tape::record("add", {a, b}, {y}, [](BackwardContext& ctx) {
@@ -62,31 +63,50 @@ Tensor weighted_sum(const std::vector<Tensor>& terms, const std::vector<double>&
   check(!terms.empty() && terms.size() == factors.size(),
         "[weighted_sum] expected as many factors as terms, got {} and {}", factors.size(),
         terms.size());
-  double total = 0;
   bool record = false;
-  for (size_t i = 0; i < terms.size(); ++i) {
-    total += factors[i] * terms[i].item();
-    record |= Tape::recording({&terms[i]});
-  }
+  for (const Tensor& term : terms) record |= Tape::recording({&term});
   Tensor y = Tensor::empty({1}, terms[0].dtype(), terms[0].device());
-  y.fill(total);
+  if (y.device().is_gpu()) {
+    y.fill(0);
+    with_float(y.dtype(), "weighted_sum", [&](auto t) {
+      using T = decltype(t);
+      for (size_t i = 0; i < terms.size(); ++i)
+        FRCNN_CALL(y.device(), axpy, 1, factors[i], terms[i].data<T>(), y.data<T>());
+    });
+  } else {
+    double total = 0;
+    for (size_t i = 0; i < terms.size(); ++i) total += factors[i] * terms[i].item();
+    y.fill(total);
+  }
   if (record)
     Tape::record("weighted_sum", terms, {y}, [factors](BackwardContext& ctx) {
-      const double g = ctx.grad_output().item();
+      const Tensor& dy = ctx.grad_output();
       for (size_t i = 0; i < factors.size(); ++i)
-        ctx.write_input(i, [&](Tensor& d) { d.fill(g * factors[i]); });
+        ctx.write_input(i, [&](Tensor& d) {
+          with_float(d.dtype(), "weighted_sum", [&](auto t) {
+            using T = decltype(t);
+            FRCNN_CALL(d.device(), scale, 1, factors[i], dy.data<T>(), d.data<T>());
+          });
+        });
     });
   return y;
 }
 
-Tensor dropout(const Tensor& x, double p, const kernels::RandomKey& key) {
+Tensor dropout(const Tensor& x, double p, const StepKey& key) {
   check(p >= 0 && p < 1, "[dropout] the probability must be in [0, 1), got {}", p);
   if (p == 0) return x;
   Tensor y = empty_like(x);
   const auto apply = [p, key](const Tensor& from, Tensor& to) {
     with_float(from.dtype(), "dropout", [&](auto t) {
       using T = decltype(t);
-      kernels::cpu::dropout(from.stored_elements(), p, key, from.data<T>(), to.data<T>());
+      with_device(from.device(), [&](auto on) {
+        if constexpr (decltype(on)::gpu)
+          kernels::gpu::dropout<decltype(on)::backend>(on.stream, from.stored_elements(), p,
+                                                       key.key, from.data<T>(), to.data<T>(),
+                                                       key.device_step());
+        else
+          kernels::cpu::dropout(from.stored_elements(), p, key.key, from.data<T>(), to.data<T>());
+      });
     });
   };
   apply(x, y);
@@ -135,7 +155,8 @@ Tensor map_to_rows(const Tensor& x, int64_t row_size) {
         const kernels::MapLayout from{map[0], map[1], map[2], map[3], map[1]};
         with_float(dy.dtype(), "map_to_rows", [&](auto t) {
           using T = decltype(t);
-          kernels::cpu::reorder_map(from, dx.channel_block(), dy.data<T>(), dx.data<T>());
+          FRCNN_CALL(dy.device(), reorder_map, from, dx.channel_block(), dy.data<T>(),
+                     dx.data<T>());
         });
       });
     });

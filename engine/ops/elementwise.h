@@ -14,8 +14,24 @@ Tensor relu(const Tensor& x);
 Tensor add(const Tensor& a, const Tensor& b);
 /// sum_i factors[i] * terms[i] of scalars: the combination of losses (paper, equation 1).
 Tensor weighted_sum(const std::vector<Tensor>& terms, const std::vector<double>& factors);
+/// Names random numbers. On a GPU the step of the key may lie in device memory (one i64): a
+/// recorded graph then draws other numbers at each replay.
+struct StepKey {
+  kernels::RandomKey key;
+  Tensor step;  ///< undefined: key.step
+
+  StepKey(const kernels::RandomKey& key_, Tensor step_ = {})  // NOLINT: a key is one
+      : key(key_), step(std::move(step_)) {}
+  /// For kernels: the step in device memory, or nullptr.
+  const uint64_t* device_step() const {
+    return step ? reinterpret_cast<const uint64_t*>(step.data<int64_t>()) : nullptr;
+  }
+};
 /// Inverted dropout with the mask of `key` (kernels/random/dropout.h); p = 0 returns x.
-Tensor dropout(const Tensor& x, double p, const kernels::RandomKey& key);
+Tensor dropout(const Tensor& x, double p, const StepKey& key);
+inline Tensor dropout(const Tensor& x, double p, const kernels::RandomKey& key) {
+  return dropout(x, p, StepKey(key));
+}
 /// x (N, C, H, W) in another channel block; x itself when it is already so.
 Tensor convert_block(const Tensor& x, int64_t channel_block);
 /// The same elements with another shape; x must be plain row-major.

@@ -1,6 +1,7 @@
 #include "engine/ops/linear.h"
 
 #include "engine/ops/elementwise.h"
+#include "engine/ops/gpu_layers.h"
 #include "engine/ops/planned.h"
 #include "kernels/linear/linear.h"
 
@@ -12,6 +13,7 @@ using kernels::LinearParams;
 
 void forward(const LinearParams& p, bool training, const Tensor& x, const Tensor& w,
              const Tensor& b, Tensor& y, PackedWeights* cache) {
+  if (x.device().is_gpu()) return gpu_linear_forward(p, x, w, b, y);
   // Without a cache, packing for a single use costs more than it gains.
   const auto pass = training || !cache ? LayerPass::forward_training : LayerPass::forward_inference;
   if (x.dtype() == DType::f64)
@@ -22,6 +24,7 @@ void forward(const LinearParams& p, bool training, const Tensor& x, const Tensor
 }
 
 void backward_data(const LinearParams& p, const Tensor& dy, const Tensor& w, Tensor& dx) {
+  if (dy.device().is_gpu()) return gpu_linear_backward_data(p, dy, w, dx);
   if (dy.dtype() == DType::f64)
     kernels::cpu::linear_backward_data_reference(p, dy.data<double>(), w.data<double>(),
                                                  dx.data<double>());
@@ -32,6 +35,7 @@ void backward_data(const LinearParams& p, const Tensor& dy, const Tensor& w, Ten
 
 void backward_weights(LinearParams p, const Tensor& x, const Tensor& dy, Tensor& dw, Tensor* db) {
   p.bias = db != nullptr;
+  if (dy.device().is_gpu()) return gpu_linear_backward_weights(p, x, dy, dw, db);
   if (dy.dtype() == DType::f64)
     kernels::cpu::linear_backward_weights_reference(p, x.data<double>(), dy.data<double>(),
                                                     dw.data<double>(),

@@ -59,6 +59,7 @@ Tensor batch_norm_train(const Tensor& x, BatchNormTensors bn,
 Tensor batch_norm(const Tensor& x, const BatchNormTensors& bn,
                   const kernels::BatchNormParams& params, bool training) {
   const kernels::MapLayout map = x.map_layout();
+  check(!x.device().is_gpu(), "[batch_norm] not yet on {}", x.device().name());
   for (const Tensor* tensor : {&bn.gamma, &bn.beta, &bn.running_mean, &bn.running_var})
     check(tensor->shape() == Shape{map.c} && tensor->dtype() == x.dtype(),
           "[batch_norm] expected four arrays of {} channels, got {}", map.c,
@@ -91,6 +92,7 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& bn,
 }
 
 Tensor lrn(const Tensor& x, const kernels::LrnParams& params) {
+  check(!x.device().is_gpu(), "[lrn] not yet on {}", x.device().name());
   const kernels::MapLayout map = x.map_layout();
   Tensor y = empty_like(x);
   with_float(x.dtype(), "lrn", [&](auto t) {

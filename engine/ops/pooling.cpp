@@ -17,6 +17,7 @@ void check_rois(const char* op, const Tensor& x, const Tensor& rois) {
   check(rois.rank() == 2 && rois.dim(1) == 5 && rois.dtype() == x.dtype(),
         "[{}] expected rois (R, 5) of type {}, got {} {}", op, name_of(x.dtype()),
         name_of(rois.dtype()), rois.shape().string());
+  if (x.device().is_gpu()) return;  // what made the RoIs has kept to the contract: no wait here
   const T* values = rois.data<T>();
   for (int64_t r = 0; r < rois.dim(0); ++r)
     check(values[5 * r] >= 0 && values[5 * r] < static_cast<T>(x.dim(0)),
@@ -32,16 +33,16 @@ Tensor max_pool2d(const Tensor& x, const kernels::MaxPoolParams& params) {
   Tensor window = record ? Tensor::empty({y.stored_elements()}, DType::u8, x.device()) : Tensor();
   with_float(x.dtype(), "max_pool2d", [&](auto t) {
     using T = decltype(t);
-    kernels::cpu::max_pool_forward(in, params, x.data<T>(), y.data<T>(),
-                                   record ? window.data<uint8_t>() : nullptr);
+    FRCNN_CALL(x.device(), max_pool_forward, in, params, x.data<T>(), y.data<T>(),
+               record ? window.data<uint8_t>() : nullptr);
   });
   if (record)
     Tape::record("max_pool2d", {x}, {y}, [in, params, window](BackwardContext& ctx) {
       ctx.write_input(0, [&](Tensor& dx) {
         with_float(dx.dtype(), "max_pool2d", [&](auto t) {
           using T = decltype(t);
-          kernels::cpu::max_pool_backward(in, params, ctx.grad_output().data<T>(),
-                                          window.data<uint8_t>(), dx.data<T>());
+          FRCNN_CALL(dx.device(), max_pool_backward, in, params, ctx.grad_output().data<T>(),
+                     window.data<uint8_t>(), dx.data<T>());
         });
       });
     });
@@ -55,16 +56,16 @@ Tensor adaptive_max_pool2d(const Tensor& x, int64_t out_h, int64_t out_w) {
   Tensor argmax = record ? Tensor::empty({y.stored_elements()}, DType::i32, x.device()) : Tensor();
   with_float(x.dtype(), "adaptive_max_pool2d", [&](auto t) {
     using T = decltype(t);
-    kernels::cpu::adaptive_max_pool_forward(in, out_h, out_w, x.data<T>(), y.data<T>(),
-                                            record ? argmax.data<int32_t>() : nullptr);
+    FRCNN_CALL(x.device(), adaptive_max_pool_forward, in, out_h, out_w, x.data<T>(), y.data<T>(),
+               record ? argmax.data<int32_t>() : nullptr);
   });
   if (record)
     Tape::record("adaptive_max_pool2d", {x}, {y}, [in, out_h, out_w, argmax](BackwardContext& ctx) {
       ctx.write_input(0, [&](Tensor& dx) {
         with_float(dx.dtype(), "adaptive_max_pool2d", [&](auto t) {
           using T = decltype(t);
-          kernels::cpu::adaptive_max_pool_backward(in, out_h, out_w, ctx.grad_output().data<T>(),
-                                                   argmax.data<int32_t>(), dx.data<T>());
+          FRCNN_CALL(dx.device(), adaptive_max_pool_backward, in, out_h, out_w,
+                     ctx.grad_output().data<T>(), argmax.data<int32_t>(), dx.data<T>());
         });
       });
     });
@@ -80,17 +81,16 @@ Tensor roi_pool(const Tensor& x, const Tensor& rois, const kernels::RoiPoolParam
   with_float(x.dtype(), "roi_pool", [&](auto t) {
     using T = decltype(t);
     check_rois<T>("roi_pool", x, rois);
-    kernels::cpu::roi_pool_forward(in, params, count, x.data<T>(), rois.data<T>(), y.data<T>(),
-                                   record ? argmax.data<int32_t>() : nullptr);
+    FRCNN_CALL(x.device(), roi_pool_forward, in, params, count, x.data<T>(), rois.data<T>(),
+               y.data<T>(), record ? argmax.data<int32_t>() : nullptr);
   });
   if (record)
     Tape::record("roi_pool", {x}, {y}, [in, params, rois, argmax, count](BackwardContext& ctx) {
       ctx.write_input(0, [&](Tensor& dx) {
         with_float(dx.dtype(), "roi_pool", [&](auto t) {
           using T = decltype(t);
-          kernels::cpu::roi_pool_backward(in, params, count, rois.data<T>(),
-                                          ctx.grad_output().data<T>(), argmax.data<int32_t>(),
-                                          dx.data<T>());
+          FRCNN_CALL(dx.device(), roi_pool_backward, in, params, count, rois.data<T>(),
+                     ctx.grad_output().data<T>(), argmax.data<int32_t>(), dx.data<T>());
         });
       });
     });
@@ -104,15 +104,16 @@ Tensor roi_align(const Tensor& x, const Tensor& rois, const kernels::RoiAlignPar
   with_float(x.dtype(), "roi_align", [&](auto t) {
     using T = decltype(t);
     check_rois<T>("roi_align", x, rois);
-    kernels::cpu::roi_align_forward(in, params, count, x.data<T>(), rois.data<T>(), y.data<T>());
+    FRCNN_CALL(x.device(), roi_align_forward, in, params, count, x.data<T>(), rois.data<T>(),
+               y.data<T>());
   });
   if (Tape::recording({&x}))
     Tape::record("roi_align", {x}, {y}, [in, params, rois, count](BackwardContext& ctx) {
       ctx.write_input(0, [&](Tensor& dx) {
         with_float(dx.dtype(), "roi_align", [&](auto t) {
           using T = decltype(t);
-          kernels::cpu::roi_align_backward(in, params, count, rois.data<T>(),
-                                           ctx.grad_output().data<T>(), dx.data<T>());
+          FRCNN_CALL(dx.device(), roi_align_backward, in, params, count, rois.data<T>(),
+                     ctx.grad_output().data<T>(), dx.data<T>());
         });
       });
     });

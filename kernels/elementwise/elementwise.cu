@@ -64,6 +64,10 @@ struct Add {
   __device__ T operator()(T a, T b) const { return a + b; }
 };
 template <typename T>
+struct Multiply {
+  __device__ T operator()(T a, T b) const { return a * b; }
+};
+template <typename T>
 struct Scale {
   T alpha;
   __device__ T operator()(T x, T) const { return alpha * x; }
@@ -100,6 +104,11 @@ void add(Stream stream, int64_t count, const T* a, const T* b, T* y, Elementwise
   map("add", stream, version, count, Add<T>{}, a, b, y);
 }
 template <Backend backend, typename T>
+void multiply(Stream stream, int64_t count, const T* a, const T* b, T* y,
+              ElementwiseVersion version) {
+  map("multiply", stream, version, count, Multiply<T>{}, a, b, y);
+}
+template <Backend backend, typename T>
 void scale(Stream stream, int64_t count, double alpha, const T* x, T* y,
            ElementwiseVersion version) {
   map("scale", stream, version, count, Scale<T>{static_cast<T>(alpha)}, x, x, y);
@@ -126,6 +135,8 @@ void convert(Stream stream, int64_t count, const From* source, To* target) {
   template void relu_backward<kBackend, T>(Stream, int64_t, const T*, const T*, T*,            \
                                            ElementwiseVersion);                                \
   template void add<kBackend, T>(Stream, int64_t, const T*, const T*, T*, ElementwiseVersion); \
+  template void multiply<kBackend, T>(Stream, int64_t, const T*, const T*, T*,                 \
+                                      ElementwiseVersion);                                     \
   template void scale<kBackend, T>(Stream, int64_t, double, const T*, T*, ElementwiseVersion); \
   template void axpy<kBackend, T>(Stream, int64_t, double, const T*, T*, ElementwiseVersion);
 FRCNN_INSTANTIATE(float)

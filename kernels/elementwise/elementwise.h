@@ -23,6 +23,10 @@ void relu_backward(int64_t count, const T* y, const T* dy, T* dx);
 template <typename T>
 void add(int64_t count, const T* a, const T* b, T* y);
 
+/// y = a * b
+template <typename T>
+void multiply(int64_t count, const T* a, const T* b, T* y);
+
 /// y = alpha * x
 template <typename T>
 void scale(int64_t count, double alpha, const T* x, T* y);
@@ -68,6 +72,9 @@ void relu_backward(Stream stream, int64_t count, const T* y, const T* dy, T* dx,
 template <Backend backend, typename T>
 void add(Stream stream, int64_t count, const T* a, const T* b, T* y,
          ElementwiseVersion version = ElementwiseVersion::vector);
+template <Backend backend, typename T>
+void multiply(Stream stream, int64_t count, const T* a, const T* b, T* y,
+              ElementwiseVersion version = ElementwiseVersion::vector);
 template <Backend backend, typename T>
 void scale(Stream stream, int64_t count, double alpha, const T* x, T* y,
            ElementwiseVersion version = ElementwiseVersion::vector);

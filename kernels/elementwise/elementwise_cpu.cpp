@@ -29,6 +29,11 @@ FRCNN_SIMD void add_range(int64_t begin, int64_t end, const T* a, const T* b, T*
 }
 
 template <typename T>
+FRCNN_SIMD void multiply_range(int64_t begin, int64_t end, const T* a, const T* b, T* y) {
+  for (int64_t i = begin; i < end; ++i) y[i] = a[i] * b[i];
+}
+
+template <typename T>
 FRCNN_SIMD void scale_range(int64_t begin, int64_t end, T alpha, const T* x, T* y) {
   for (int64_t i = begin; i < end; ++i) y[i] = alpha * x[i];
 }
@@ -59,6 +64,12 @@ void relu_backward(int64_t count, const T* y, const T* dy, T* dx) {
 template <typename T>
 void add(int64_t count, const T* a, const T* b, T* y) {
   parallel_for(count, kGrain, [=](int64_t begin, int64_t end) { add_range(begin, end, a, b, y); });
+}
+
+template <typename T>
+void multiply(int64_t count, const T* a, const T* b, T* y) {
+  parallel_for(count, kGrain,
+               [=](int64_t begin, int64_t end) { multiply_range(begin, end, a, b, y); });
 }
 
 template <typename T>
@@ -104,6 +115,7 @@ void convert(int64_t count, const From* source, To* target) {
   template void relu_forward<T>(int64_t, const T*, T*);            \
   template void relu_backward<T>(int64_t, const T*, const T*, T*); \
   template void add<T>(int64_t, const T*, const T*, T*);           \
+  template void multiply<T>(int64_t, const T*, const T*, T*);      \
   template void scale<T>(int64_t, double, const T*, T*);           \
   template void axpy<T>(int64_t, double, const T*, T*);            \
   template void accumulate<T>(int64_t, const T*, T*);

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+struct CUstream_st;  // CUDA's own name of what a stream points to
+
 /// Host side of the GPU kernels: where they run, memory, copies. Knows no CUDA header, so that all
 /// code can include it. Kernels themselves include kernels/launch/gpu.cuh.
 namespace frcnn::kernels {
@@ -24,7 +26,7 @@ namespace gpu {
 
 /// A CUDA stream (cudaStream_t); nullptr is the default stream. The emulation runs every launch to
 /// its end before it returns, whatever the stream.
-using Stream = struct CUstream_st*;
+using Stream = ::CUstream_st*;
 
 struct DeviceInfo {
   std::string name;

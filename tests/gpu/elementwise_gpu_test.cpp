@@ -25,10 +25,11 @@ TEMPLATE_TEST_CASE("GPU elementwise operations equal the CPU's, bit by bit", "",
   for (const int64_t count : kCounts) {
     const auto n = static_cast<size_t>(count);
     const auto a = input<T>(count, 1), b = input<T>(count, 2);
-    std::vector<T> relu(n), back(n), sum(n), scaled(n), axpy = b;
+    std::vector<T> relu(n), back(n), sum(n), product(n), scaled(n), axpy = b;
     cpu::relu_forward(count, a.data(), relu.data());
     cpu::relu_backward(count, relu.data(), b.data(), back.data());
     cpu::add(count, a.data(), b.data(), sum.data());
+    cpu::multiply(count, a.data(), b.data(), product.data());
     cpu::scale(count, 0.3, a.data(), scaled.data());
     for (size_t i = 0; i < n; ++i) axpy[i] = b[i] + T(static_cast<T>(0.3) * a[i]);
     for_backends([&](auto on) {
@@ -43,6 +44,8 @@ TEMPLATE_TEST_CASE("GPU elementwise operations equal the CPU's, bit by bit", "",
         FRCNN_CHECK_SAME(y.host(), back, 0, 0, true);
         gpu::add<B>(nullptr, count, da.data(), db.data(), y.data(), version);
         FRCNN_CHECK_SAME(y.host(), sum, 0, 0, true);
+        gpu::multiply<B>(nullptr, count, da.data(), db.data(), y.data(), version);
+        FRCNN_CHECK_SAME(y.host(), product, 0, 0, true);
         gpu::scale<B>(nullptr, count, 0.3, da.data(), y.data(), version);
         FRCNN_CHECK_SAME(y.host(), scaled, 0, 0, true);
         gpu::axpy<B>(nullptr, count, 0.3, da.data(), in_place.data(), version);

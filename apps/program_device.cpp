@@ -1,0 +1,35 @@
+#include "apps/program_device.h"
+
+#include <optional>
+
+#include "engine/memory.h"
+
+namespace frcnn::apps {
+namespace {
+
+struct Request {
+  std::string text = "auto";
+  size_t memory_limit = 0;
+  std::optional<DeviceChoice> choice;
+};
+Request& request() {
+  static Request instance;
+  return instance;
+}
+
+}  // namespace
+
+void request_device(const std::string& text, size_t memory_limit) {
+  request() = {text, memory_limit, std::nullopt};
+}
+
+const DeviceChoice& program_device() {
+  Request& r = request();
+  if (!r.choice) {
+    r.choice = choose_device(r.text);
+    if (r.memory_limit > 0) CachingAllocator::of(r.choice->device).set_limit(r.memory_limit);
+  }
+  return *r.choice;
+}
+
+}  // namespace frcnn::apps

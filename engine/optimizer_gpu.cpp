@@ -1,0 +1,125 @@
+// The optimiser's update on a GPU: rates and counters are written to the device, the rest are
+// launches.
+#include <array>
+#include <cstring>
+
+#include "engine/dispatch.h"
+#include "engine/optimizer.h"
+#include "kernels/optim/adam.h"
+#include "kernels/optim/gradients.h"
+#include "kernels/optim/sgd.h"
+#include "kernels/optim/step_scalars.h"
+
+namespace frcnn {
+namespace {
+
+namespace gpu = kernels::gpu;
+using kernels::FiniteCheck;
+using kernels::FiniteFlag;
+using kernels::StepScalars;
+
+template <typename Struct>
+Tensor upload(const std::vector<Struct>& values, Device device) {
+  std::vector<uint8_t> bytes(values.size() * sizeof(Struct));
+  if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
+  return Tensor::from({static_cast<int64_t>(bytes.size())}, bytes, device);
+}
+
+}  // namespace
+
+bool Optimizer::on_gpu() const {
+  return !groups_.empty() && groups_.front().values.device().is_gpu();
+}
+
+std::vector<FiniteCheck> Optimizer::finite_checks() {
+  const auto* scalars = static_cast<const StepScalars*>(scalars_.raw());
+  std::vector<FiniteCheck> checks;
+  for (size_t i = 0; i < groups_.size(); ++i)
+    checks.push_back(
+        {static_cast<FiniteFlag*>(flag_.raw()), &scalars[i].step, 0, static_cast<int>(i)});
+  return checks;
+}
+
+void Optimizer::gpu_step(double grad_scale, double clip_norm) {
+  const Device device = groups_.front().values.device();
+  const auto count = static_cast<int64_t>(groups_.size());
+  if (!flag_) {
+    flag_ = upload<FiniteFlag>({{}}, device);
+    squares_ = Tensor::zeros({count}, DType::f64, device);
+    norm_ = Tensor::zeros({1}, DType::f64, device);
+    workspace_ = Tensor::zeros({static_cast<int64_t>(gpu::kGradientWorkspace)}, DType::u8, device);
+  }
+  std::vector<StepScalars> scalars;
+  for (Group& group : groups_) {
+    scalars.push_back(
+        {group.settings.schedule.at(step_) * group.settings.lr_factor, grad_scale, 1, step_ + 1});
+    for (Parameter& p : group.parameters)
+      if (p.tensor.grad_is_reset()) p.tensor.grad().fill(0);  // not reached by this backward pass
+  }
+  const Tensor fresh = upload(scalars, device);
+  if (scalars_)
+    scalars_.copy_from(fresh);  // recorded work may hold its address
+  else
+    scalars_ = fresh;
+  const std::vector<FiniteCheck> checks = finite_checks();
+  auto* on_device = static_cast<StepScalars*>(scalars_.raw());
+
+  with_gpu(device, [&](auto on) {
+    constexpr auto kBackend = decltype(on)::backend;
+    const auto with_type = [&](const Group& group, const auto& body) {
+      with_float(group.values.dtype(), "optimizer", body);
+    };
+    for (size_t i = 0; i < groups_.size(); ++i)
+      with_type(groups_[i], [&](auto t) {
+        using T = decltype(t);
+        const Tensor& g = groups_[i].gradients;
+        gpu::check_gradients<kBackend>(on.stream, g.numel(), g.data<T>(), checks[i],
+                                       clip_norm > 0 ? squares_.data<double>() + i : nullptr,
+                                       workspace_.raw());
+      });
+    if (clip_norm > 0)
+      for (size_t i = 0; i < groups_.size(); ++i)
+        gpu::clip_gradients<kBackend>(on.stream, count, squares_.data<double>(), 1.0, clip_norm,
+                                      on_device + i, norm_.data<double>());
+    for (size_t i = 0; i < groups_.size(); ++i)
+      with_type(groups_[i], [&](auto t) {
+        using T = decltype(t);
+        Group& group = groups_[i];
+        const GroupSettings& s = group.settings;
+        const int64_t size = group.values.numel();
+        // Rate and scale are in on_device[i].
+        if (s.method == GroupSettings::Method::adam)
+          gpu::adam_step<kBackend>(
+              on.stream, size, {1, s.momentum, s.beta2, s.epsilon, s.weight_decay, 1, false},
+              step_ + 1, group.gradients.data<T>(), group.values.data<T>(), group.state1.data<T>(),
+              group.state2.data<T>(), on_device + i, checks[i]);
+        else
+          gpu::sgd_step<kBackend>(on.stream, size, {1, s.momentum, s.weight_decay, 1, false},
+                                  group.gradients.data<T>(), group.values.data<T>(),
+                                  group.state1.data<T>(), on_device + i, checks[i]);
+      });
+  });
+  for (Group& group : groups_) group.values.bump_version();
+  ++step_;
+}
+
+void Optimizer::check_device() const {
+  if (!flag_) return;
+  FiniteFlag flag;
+  const auto bytes = flag_.to_vector<uint8_t>();
+  std::memcpy(&flag, bytes.data(), sizeof flag);
+  if (flag.all_finite()) return;
+  const Group& group = groups_.at(static_cast<size_t>(flag.check()));
+  size_t i = group.offsets.size() - 1;
+  while (i > 0 && group.offsets[i] > flag.index()) --i;
+  fail(
+      "[optimizer] step {}: the gradient of {} is not finite; lower the learning rate or look at "
+      "the data of this step",
+      flag.step() - 1, group.parameters[i].name);
+}
+
+double Optimizer::last_grad_norm() const {
+  return norm_ ? norm_.item() : last_norm_;
+}
+
+}  // namespace frcnn

@@ -1,0 +1,133 @@
+// A training pass on a GPU: inputs are copied to fixed places on the device, then the whole pass is
+// one recorded step. Losses add up on the device until somebody asks.
+#include <array>
+#include <bit>
+#include <cmath>
+#include <map>
+
+#include "engine/dispatch.h"
+#include "engine/recorded_step.h"
+#include "engine/tape.h"
+#include "kernels/elementwise/elementwise.h"
+#include "model/gpu_pipeline.h"
+#include "model/trainer.h"
+
+namespace frcnn {
+namespace {
+
+constexpr std::array kLossNames = {"total", "rpn_class", "rpn_box", "roi_class", "roi_box"};
+
+/// The places on the device that a pass of one size reads.
+struct PassInputs {
+  Tensor images, limits;
+  GpuTruth truth;
+  std::vector<Tensor> written;  ///< parameters whose gradients the pass writes
+};
+
+/// A replay leaves the host's notes on gradients as they were: this brings them up to date.
+void note_gradients(const Parameters& parameters, std::vector<Tensor>& written) {
+  if (written.empty())
+    for (const Parameter& p : parameters.all())
+      if (p.trainable() && p.tensor.grad() && !p.tensor.grad_is_reset())
+        written.push_back(p.tensor);
+  for (Tensor& tensor : written) tensor.mark_grad_written();
+}
+
+/// Room for objects: few different sizes, so that few steps are recorded.
+int64_t truth_capacity(const std::vector<GroundTruth>& truth) {
+  size_t most = 8;
+  for (const GroundTruth& objects : truth) most = std::max(most, objects.boxes.size());
+  return static_cast<int64_t>(std::bit_ceil(most));
+}
+
+}  // namespace
+
+struct Trainer::GpuState {
+  explicit GpuState(Device device)
+      : steps(device),
+        pass(Tensor::zeros({1}, DType::i64, device)),
+        sums(Tensor::zeros({static_cast<int64_t>(kLossNames.size())}, DType::f64, device)) {}
+  RecordedSteps steps;
+  std::map<std::string, PassInputs> inputs;
+  Tensor pass;  ///< number of the pass, for random numbers
+  Tensor sums;  ///< of the losses of `passes` passes, in the order of kLossNames
+  int64_t passes = 0, updates_before = 0;
+};
+
+std::shared_ptr<Trainer::GpuState> Trainer::make_gpu_state(Device device) {
+  return std::make_shared<GpuState>(device);
+}
+
+void Trainer::gpu_accumulate(const ModelInput& input, const std::vector<GroundTruth>& truth) {
+  GpuState& state = *gpu_;
+  const Device device = model_->device();
+  const DType dtype = model_->parameters().dtype();
+  check(truth.size() == input.sizes.size() && input.images.rank() == 4 &&
+            input.images.dim(0) == static_cast<int64_t>(truth.size()),
+        "[train] expected images (N, 3, H, W) with N sizes and N lists of objects, got {}, {}, {}",
+        input.images.shape().string(), input.sizes.size(), truth.size());
+  const int64_t capacity = truth_capacity(truth);
+  // The first pass of an update writes gradients, the others add to them: two recordings.
+  const std::string key = fmt::format("{} {} {}", input.images.shape().string(), capacity,
+                                      passes_ == 0 ? "first" : "more");
+  const Tensor limits = image_limits(input.sizes, config_.model.rpn.train.min_size, dtype, device);
+  const GpuTruth objects = upload_truth(truth, capacity, dtype, device);
+  const auto [place, fresh] = state.inputs.try_emplace(key);
+  PassInputs& inputs = place->second;
+  if (fresh) {
+    inputs = {input.images.to(dtype).to(device), limits, objects, {}};
+  } else {
+    inputs.images.copy_from(input.images.to(dtype));
+    inputs.limits.copy_from(limits);
+    inputs.truth.boxes.copy_from(objects.boxes);
+    inputs.truth.classes.copy_from(objects.classes);
+    inputs.truth.counts.copy_from(objects.counts);
+  }
+  const int64_t pass = optimizer_.steps() * config_.train.iter_size + passes_;
+  state.pass.copy_from(Tensor::from<int64_t>({1}, std::vector<int64_t>{pass}));
+
+  state.steps.run(key, [&] {
+    Tape tape;
+    Losses losses;
+    {
+      const Tape::Scope recording(tape);
+      losses = model_->gpu_losses(inputs.images, inputs.limits, inputs.truth,
+                                  {config_.train.seed, 0, state.pass});
+    }
+    const Tensor* const terms[] = {&losses.total, &losses.rpn_class, &losses.rpn_box,
+                                   &losses.roi_class, &losses.roi_box};
+    for (size_t i = 0; i < kLossNames.size(); ++i)
+      FRCNN_CALL(device, axpy, 1, 1.0, terms[i]->data<double>(), state.sums.data<double>() + i);
+    tape.backward(losses.total);
+  });
+  note_gradients(model_->parameters(), inputs.written);
+  ++passes_;
+  ++state.passes;
+}
+
+StepStats Trainer::collect() {
+  StepStats stats;
+  stats.updates = 0;
+  if (!gpu_ || gpu_->passes == 0) return stats;
+  GpuState& state = *gpu_;
+  const std::vector<double> sums = state.sums.to_vector<double>();
+  for (size_t i = 0; i < kLossNames.size(); ++i)
+    check(std::isfinite(sums[i]),
+          "[train] steps {} to {}: the loss {} is {}; lower optimizer.lr or look at the data of "
+          "these steps",
+          state.updates_before + 1, optimizer_.steps(), kLossNames[i], sums[i]);
+  optimizer_.check_device();
+  double* const values[] = {&stats.total, &stats.rpn_class, &stats.rpn_box, &stats.roi_class,
+                            &stats.roi_box};
+  for (size_t i = 0; i < kLossNames.size(); ++i)
+    *values[i] = sums[i] / static_cast<double>(state.passes);
+  stats.step = optimizer_.steps();
+  stats.updates = optimizer_.steps() - state.updates_before;
+  stats.grad_norm = optimizer_.last_grad_norm();
+  state.sums.fill(0);
+  state.passes = 0;
+  state.updates_before = optimizer_.steps();
+  return stats;
+}
+
+}  // namespace frcnn
