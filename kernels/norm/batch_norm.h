@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
+#include "kernels/launch/gpu.h"
 #include "kernels/launch/layout.h"
 
 namespace frcnn::kernels {
@@ -85,4 +87,66 @@ void batch_norm_fold(int64_t channels, double epsilon,
                      T* shift);       // (C)
 
 }  // namespace cpu
+
+enum class BatchNormVersion : uint8_t { naive, two_stage, vector };
+inline constexpr gpu::KernelVersion kBatchNormVersions[] = {
+    {"naive",
+     "a block per channel: Welford's means, then a second walk; frozen: a thread per number"},
+    {"two_stage", "pieces of all channels at once, neighbouring threads on neighbouring memory"},
+    {"vector", "the same with 16 bytes per load: channels in NHWC, pixels in NCHW"},
+};
+
+/// The same on a GPU. Sums are taken in double, as deviations from the channel's first value, over
+/// fixed pieces that are added in order: the same bits in every run. Means, variances and the
+/// gradients of gamma and beta are those sums rounded once, so more exact than the CPU's, which sum
+/// pieces in T; y and dx differ by a few roundings. In place where the CPU's are.
+///
+/// `workspace` is device memory of batch_norm_workspace() bytes, of any content. Without it the
+/// naive version runs where sums are needed. docs/kernels/norm.md.
+namespace gpu {
+
+/// Numbers of a channel that are one piece: in NCHW, and in other layouts.
+inline constexpr int64_t kBatchNormPlainPiece = 4096, kBatchNormLanesPiece = 256;
+
+constexpr int64_t batch_norm_pieces(const MapLayout& map) {
+  const int64_t piece = map.block == 1 ? kBatchNormPlainPiece : kBatchNormLanesPiece;
+  return (map.n * map.h * map.w + piece - 1) / piece;
+}
+constexpr size_t batch_norm_workspace(const MapLayout& map) {
+  return static_cast<size_t>((batch_norm_pieces(map) + 1) * map.blocks() * map.block) * 2 *
+         sizeof(double);
+}
+
+template <Backend backend, typename T>
+void batch_norm_train_forward(Stream stream, const MapLayout& layout, const BatchNormParams& params,
+                              const T* x, const T* gamma, const T* beta, T* y, T* saved_mean,
+                              T* saved_rstd, T* running_mean, T* running_var,
+                              void* workspace = nullptr,
+                              BatchNormVersion version = BatchNormVersion::vector);
+
+template <Backend backend, typename T>
+void batch_norm_train_backward(Stream stream, const MapLayout& layout,
+                               const BatchNormParams& params, const T* x, const T* y,
+                               const T* gamma, const T* saved_mean, const T* saved_rstd,
+                               const T* dy, T* dx, T* dgamma, T* dbeta, void* workspace = nullptr,
+                               BatchNormVersion version = BatchNormVersion::vector);
+
+template <Backend backend, typename T>
+void batch_norm_frozen_forward(Stream stream, const MapLayout& layout,
+                               const BatchNormParams& params, const T* x, const T* gamma,
+                               const T* beta, const T* mean, const T* var, T* y,
+                               BatchNormVersion version = BatchNormVersion::vector);
+
+template <Backend backend, typename T>
+void batch_norm_frozen_backward(Stream stream, const MapLayout& layout,
+                                const BatchNormParams& params, const T* x, const T* y,
+                                const T* gamma, const T* mean, const T* var, const T* dy, T* dx,
+                                T* dgamma, T* dbeta, void* workspace = nullptr,
+                                BatchNormVersion version = BatchNormVersion::vector);
+
+template <Backend backend, typename T>
+void batch_norm_fold(Stream stream, int64_t channels, double epsilon, const T* gamma, const T* beta,
+                     const T* mean, const T* var, T* scale, T* shift);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels
