@@ -13,13 +13,14 @@ bool is_gemm(ConvVersion version) {
 }
 /// Elements of 16 bytes of the factors.
 int chunk_of(ConvVersion version) {
-  return version == ConvVersion::mma_bf16 ? 8 : 4;
+  return version == ConvVersion::mma_bf16 || version == ConvVersion::wgmma_bf16 ? 8 : 4;
 }
 conv::WeightFormat format_of(ConvVersion version) {
   switch (version) {
     case ConvVersion::mma_tf32:
       return conv::WeightFormat::tf32;
     case ConvVersion::mma_bf16:
+    case ConvVersion::wgmma_bf16:
       return conv::WeightFormat::bf16;
     default:
       return conv::WeightFormat::f32;
@@ -60,12 +61,19 @@ std::string fault(const Conv2dParams& p, LayerPass pass, ConvVersion version) {
   constexpr bool kFloat = std::is_same_v<T, float>, kBf16 = std::is_same_v<T, Bfloat16>;
   const bool types = version == ConvVersion::naive ||
                      (version == ConvVersion::mma_bf16 && (kFloat || kBf16)) ||
-                     (version != ConvVersion::wgmma_bf16 && kFloat);
+                     (version == ConvVersion::wgmma_bf16 ? kBf16 : kFloat);
   if (!types) return fmt::format("it has no {} maps", type_name<T>());
   if (version == ConvVersion::winograd) {
     if (pass == LayerPass::backward_weights) return "it has no weights gradient";
     if (p.kernel_h != 3 || p.kernel_w != 3 || p.stride_h != 1 || p.stride_w != 1)
       return "it needs a 3x3 kernel of stride 1";
+  }
+  if (version == ConvVersion::wgmma_bf16) {
+    if (!is_forward(pass)) return "it has no gradients";
+    if (p.stride_h != 1 || p.stride_w != 1) return "it needs stride 1";
+    if (p.input.block != p.input.c || p.out_block != p.out_channels || p.input.c % 8 != 0 ||
+        p.out_channels % 8 != 0)
+      return "it needs NHWC with channels in multiples of 8";
   }
   return {};
 }
@@ -168,6 +176,10 @@ void conv2d_forward(Stream stream, const Conv2dParams& p, const T* x, const void
     if (version == ConvVersion::winograd)
       return conv::winograd_run<backend>(stream, p, false, x, static_cast<const float*>(w), b, y,
                                          workspace, tile);
+  }
+  if constexpr (std::is_same_v<T, Bfloat16>) {
+    if (version == ConvVersion::wgmma_bf16)
+      return conv::wgmma_forward<backend>(stream, p, x, w, b, y);
   }
   if constexpr (!std::is_same_v<T, double>)
     with_gemm_version<T>(version, [&](auto v) {

@@ -21,8 +21,7 @@ inline constexpr gpu::KernelVersion kConvVersions[] = {
     {"mma_tf32", "the same tiles on tensor cores, factors rounded to tf32", 80},
     {"mma_bf16", "bfloat16 factors: half the bytes, twice the products per instruction", 80},
     {"winograd", "F(4x4, 3x3): 36 multiplications for 16 outputs instead of 144"},
-    {"wgmma_bf16", "whole tiles by TMA, 64 x 256 products per instruction of four warps", 90,
-     false},
+    {"wgmma_bf16", "whole tiles by TMA, 64 x 128 sums per instruction of four warps", 90, false},
 };
 
 /// Block tile of the matrix products: 128 x 128 reuses each loaded element more, 64 x 64 gives more
@@ -47,7 +46,8 @@ using ConvWeight = std::conditional_t<std::is_same_v<T, double>, double, float>;
 ///   winograd     float             forward, data      3x3, stride 1
 ///   wgmma_bf16   Bfloat16          forward            NHWC, stride 1, channels in multiples of 8
 ///
-/// "all" shapes: any layout of x and y, maps of less than 2^31 elements per image and pixels.
+/// wgmma_bf16 needs compute capability 9.0, a build for sm_90a, and arrays aligned to 16 bytes; it
+/// has not run yet. "all" shapes: any layout of x and y, maps of less than 2^31 elements per image and pixels.
 template <typename T>
 bool conv2d_supported(const Conv2dParams& params, LayerPass pass, ConvVersion version,
                       std::string* why = nullptr);

@@ -53,6 +53,12 @@ template <Backend backend, typename T>
 void backward_bias(Stream stream, const MapLayout& layout, const T* dy, ConvWeight<T>* db,
                    double* workspace);
 
+// ---- conv2d_wgmma.cu: the packed weights of mma_bf16, NHWC
+
+template <Backend backend>
+void wgmma_forward(Stream stream, const Conv2dParams& p, const Bfloat16* x, const void* packed,
+                   const float* bias, Bfloat16* y);
+
 // ---- conv2d_winograd.cu
 
 /// Sizes of F(4x4, 3x3). Transformed tiles are worked on in panels, whose length keeps them in the

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/conv/conv2d_gpu.h"
+#include "kernels/launch/check.h"
 #include "tests/gpu/map_gpu_support.h"
 
 /// Convolutions on a backend beside the float64 reference with the same rounded factors.
@@ -202,6 +203,26 @@ class ConvRun {
   bool with_bias_;
 };
 
+/// Whether a backend has the version: its instructions, and the code for them.
+template <Backend backend>
+bool runs(ConvVersion version) {
+  const kernels::gpu::KernelVersion& v = kernels::kConvVersions[static_cast<int>(version)];
+  if (backend == Backend::emulated) return v.emulated;
+  const int capability = kernels::gpu::device_info<backend>().compute_capability;
+  if (version != ConvVersion::wgmma_bf16) return capability >= v.capability;
+  if (capability != 90) return false;
+  // One output by a 1x1 convolution tells whether it was compiled for sm_90a.
+  const Conv2dParams p = conv_params(square(1, 8, 1, 1, 8, 1, 1, 0), {0, 0});
+  try {
+    ConvRun<backend, Bfloat16>(p, version, ConvData<Bfloat16>(p), false, ConvTile::automatic)
+        .forward();
+  } catch (const Error& error) {
+    WARN(error.what());
+    return false;
+  }
+  return true;
+}
+
 /// How far a result may be from float64's: `roundings` of float32 (double for double) for each unit
 /// of the sum of absolute values, and the rounding of a stored T.
 struct ConvTolerance {
@@ -217,7 +238,8 @@ struct ConvTolerance {
         pass == LayerPass::backward_weights
             ? static_cast<double>(p.input.n * p.out_h() * p.out_w())
             : static_cast<double>(std::max(p.input.c, p.out_channels) * p.kernel_h * p.kernel_w);
-    const bool mma = version == ConvVersion::mma_tf32 || version == ConvVersion::mma_bf16;
+    const bool mma = version == ConvVersion::mma_tf32 || version == ConvVersion::mma_bf16 ||
+                     version == ConvVersion::wgmma_bf16;
     ConvTolerance t{mma ? 8 + k / 4 : 4 + 2 * std::sqrt(k), 0};
     if (std::is_same_v<T, Bfloat16> && pass != LayerPass::backward_weights)
       t.stored = std::ldexp(1.0, -8);  // half a unit in the last of 8 bits
