@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/launch/gpu.h"
 #include "kernels/launch/layout.h"
 
 namespace frcnn::kernels {
@@ -37,4 +38,24 @@ void lrn_backward(const MapLayout& layout, const LrnParams& params,
                   T* dx);       // layout
 
 }  // namespace cpu
+
+enum class LrnVersion : uint8_t { naive, tile };
+inline constexpr gpu::KernelVersion kLrnVersions[] = {
+    {"naive", "one thread, one pixel: walks the channels with a window of them in shared memory"},
+    {"tile", "a block walks 32 channels of 32 pixels at a time: loads in rows in every layout"},
+};
+
+/// The same on a GPU, for windows of at most 32 channels; in place as on the CPU, since a block
+/// reads a channel before it writes it. Sums run in the CPU's order, with fused multiply-adds: for
+/// beta 0.75 and 0.5 the bits of a CPU that has them. docs/kernels/norm.md.
+namespace gpu {
+
+template <Backend backend, typename T>
+void lrn_forward(Stream stream, const MapLayout& layout, const LrnParams& params, const T* x, T* y,
+                 LrnVersion version = LrnVersion::tile);
+template <Backend backend, typename T>
+void lrn_backward(Stream stream, const MapLayout& layout, const LrnParams& params, const T* x,
+                  const T* dy, T* dx, LrnVersion version = LrnVersion::tile);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels
