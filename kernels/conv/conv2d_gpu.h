@@ -73,7 +73,7 @@ template <typename T>
 size_t conv2d_workspace(const Conv2dParams& params, LayerPass pass, ConvVersion version);
 
 /// All passes are deterministic: equal runs give equal bits, on any device. Sums are float32
-/// (double for double), in the order (u, v, c) of the filter but for naive, which adds in the order
+/// (double for double), in a fixed order: by and large (u, v, c) of the filter, in naive
 /// (c, u, v); the CPU's are double. Padding channels of x and dy must be zero, those of outputs are
 /// written as zero. The arrays of x and dy should be aligned to 16 bytes and their channel blocks a
 /// multiple of 16 bytes (NHWC, or blocked by 8 or 16): only then do tiles arrive by wide

@@ -6,7 +6,7 @@
 // target map and o the product element by element. For each of the 36 elements the sum over
 // channels is a matrix product of its own: filters (sources, targets), tiles (sources, panel).
 #include "kernels/conv/conv_versions.cuh"
-#include "kernels/conv/gemm_tiles.cuh"
+#include "kernels/conv/gemm_cores.cuh"
 
 namespace frcnn::kernels::gpu::conv {
 namespace {

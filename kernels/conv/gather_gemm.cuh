@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/conv/conv_geometry.cuh"
-#include "kernels/conv/gemm_tiles.cuh"
+#include "kernels/conv/gemm_cores.cuh"
 #include "kernels/conv/map_store.cuh"
 
 /// Forward pass and data gradient as an implicit GEMM:

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/conv/conv_geometry.cuh"
-#include "kernels/conv/gemm_tiles.cuh"
+#include "kernels/conv/gemm_cores.cuh"
 
 /// Weights gradient as an implicit GEMM, its sum over pixels split among blocks:
 ///

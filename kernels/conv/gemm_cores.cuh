@@ -1,10 +1,8 @@
 #pragma once
 
-#include "kernels/conv/conv2d_gpu.h"
-#include "kernels/launch/bfloat16.h"
-#include "kernels/launch/gpu.cuh"
+#include "kernels/conv/tile_layout.cuh"
 
-/// Tiles of matrix products in shared memory, and the two ways to multiply them: FmaCore on CUDA
+/// The two ways to multiply tiles of matrix products that lie in shared memory: FmaCore on CUDA
 /// cores, MmaCore on tensor cores. A core holds the sums of its thread for one block tile of C =
 /// A B, kM x kN. Operands lie in shared memory either
 ///   by rows     A (kM, k) and B (kN, k), k contiguous: 64 bytes of k per row, RowTile
@@ -12,45 +10,6 @@
 /// and both cores read both without bank conflicts.
 namespace frcnn::kernels::gpu::conv {
 namespace {
-
-/// Size of a block tile, threads of the block, how its warps (tensor cores) share it, and the least
-/// number of blocks that a multiprocessor must have the registers for.
-struct LargeShape {
-  static constexpr int kM = 128, kN = 128, kThreads = 256, kWarpsM = 2, kWarpsN = 4;
-  static constexpr int kBlocks = 2;
-};
-struct SmallShape {
-  static constexpr int kM = 64, kN = 64, kThreads = 128, kWarpsM = 2, kWarpsN = 2;
-  static constexpr int kBlocks = 4;
-};
-
-/// The large tile where it gives at least one block to each multiprocessor of a large GPU.
-inline bool takes_large_tile(ConvTile tile, int64_t rows, int64_t columns, int64_t times) {
-  constexpr int64_t kMultiprocessors = 132;
-  if (tile != ConvTile::automatic) return tile == ConvTile::large;
-  return columns > 64 && ceil_div(rows, 128) * ceil_div(columns, 128) * times >= kMultiprocessors;
-}
-
-/// Rows of four 16-byte chunks. Eight rows that are read at the same chunk would meet two groups of
-/// four banks; the XOR spreads them over all eight.
-struct RowTile {
-  static constexpr int kRowBytes = 64, kChunks = 4;
-  __device__ static int at(int row, int chunk) {
-    return row * kRowBytes + ((chunk ^ ((row >> 1) & 3)) << 4);
-  }
-};
-
-/// Rows of kColumns elements, padded by 8: neighbouring rows begin 4 (16-bit elements, ldmatrix) or
-/// 8 banks (32-bit elements, plain loads) apart, so that the rows of one access never collide.
-template <typename E, int kColumns>
-struct ColumnTile {
-  static constexpr int kStride = kColumns + 8;
-  static constexpr int kRows = 64 / static_cast<int>(sizeof(E));
-  static constexpr int kBytes = kRows * kStride * static_cast<int>(sizeof(E));
-  __device__ static int at(int row, int column) {
-    return (row * kStride + column) * static_cast<int>(sizeof(E));
-  }
-};
 
 __device__ __forceinline__ float4 load_float4(const unsigned char* shared) {
   return *reinterpret_cast<const float4*>(shared);
@@ -88,9 +47,9 @@ struct FmaCore {
   /// Two k at a time: four would need more registers than two blocks per multiprocessor leave.
   __device__ void multiply_rows(const unsigned char* a, const unsigned char* b) {
 #pragma unroll 1
-    for (int pair = 0; pair < 2 * RowTile::kChunks; ++pair) {
+    for (int half = 0; half < 2 * RowTile::kChunks; ++half) {
       const auto load = [&](const unsigned char* tile, int row) {
-        return *reinterpret_cast<const float2*>(tile + RowTile::at(row, pair / 2) + pair % 2 * 8);
+        return *reinterpret_cast<const float2*>(tile + RowTile::at_half(row, half, thread_x()));
       };
       float2 left[kRows];
 #pragma unroll
