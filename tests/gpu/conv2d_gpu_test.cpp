@@ -102,3 +102,17 @@ TEMPLATE_TEST_CASE("GPU convolution: all versions and passes equal the reference
         check_version<T>(p, choice, number % 4 != 0);
       }
 }
+
+TEST_CASE("GPU convolution: wgmma with several rectangles, slices and stages (GPU only)") {
+  // More pixels than a rectangle, more channels than a slice, more steps than stages; tails of all.
+  const ConvShape shapes[] = {square(2, 72, 19, 37, 136, 3, 1, 1), square(1, 8, 5, 200, 8, 1, 1, 0),
+                              square(3, 128, 7, 9, 256, 5, 1, 4),
+                              square(1, 64, 3, 130, 24, 2, 1, 0)};
+  for_backends([&](auto on) {
+    if (!runs<decltype(on)::backend>(ConvVersion::wgmma_bf16)) return;
+    for (const ConvShape& shape : shapes)
+      for (const bool relu : {false, true})
+        check_version<Bfloat16>(conv_params(shape, kNhwc, relu),
+                                {ConvVersion::wgmma_bf16, ConvTile::automatic}, relu);
+  });
+}

@@ -207,6 +207,57 @@ TEST_CASE("GPU convolution: what a version cannot do is refused with the reason"
   });
 }
 
+TEST_CASE("GPU convolution: packing and all passes in a recorded graph take the present numbers") {
+  const Conv2dParams p = conv_params(square(1, 8, 9, 8, 12, 3, 1, 1), kNhwc);
+  const ConvData<float> data(p);
+  for (const ConvVersion version : {ConvVersion::mma_tf32, ConvVersion::winograd})
+    for_backends([&](auto on) {
+      constexpr Backend B = decltype(on)::backend;
+      INFO(name_of(version));
+      const ConvRun<B, float> direct(p, version, data, true, ConvTile::automatic);
+      const auto zeros = [](const std::vector<double>& like) {
+        return std::vector<float>(like.size(), 0.0f);
+      };
+      const DeviceArray<B, float> x(zeros(data.x)), w(zeros(data.w)), b(zeros(data.b)),
+          dy(cast<float>(data.dy)), y(data.dy.size()), dx(data.x.size()), dw(data.w.size());
+      constexpr LayerPass kPasses[] = {LayerPass::forward_training, LayerPass::backward_data,
+                                       LayerPass::backward_weights};
+      const bool weights = has<float>(p, kPasses[2], version);
+      size_t packed_bytes = 0, bytes = 0;
+      for (const LayerPass pass : kPasses) {
+        if (!has<float>(p, pass, version)) continue;
+        packed_bytes = std::max(packed_bytes, gpu::conv2d_packed_bytes<float>(p, pass, version));
+        bytes = std::max(bytes, gpu::conv2d_workspace<float>(p, pass, version));
+      }
+      const DeviceArray<B, unsigned char> packed(packed_bytes), work(bytes);
+      const gpu::Stream stream = gpu::create_stream<B>();
+      gpu::synchronize<B>(nullptr);
+      const gpu::Graph<B> graph(stream, [&] {
+        gpu::conv2d_pack_weights<B, float>(stream, p, kPasses[0], w.data(), packed.data(), version);
+        gpu::conv2d_forward<B>(stream, p, x.data(), packed.data(), b.data(), y.data(), work.data(),
+                               version);
+        gpu::conv2d_pack_weights<B, float>(stream, p, kPasses[1], w.data(), packed.data(), version);
+        gpu::conv2d_backward_data<B>(stream, p, dy.data(), packed.data(), dx.data(), work.data(),
+                                     version);
+        if (weights)
+          gpu::conv2d_backward_weights<B, float>(stream, p, x.data(), dy.data(), dw.data(), nullptr,
+                                                 work.data(), version);
+      });
+      const auto set = [&](const DeviceArray<B, float>& to, const std::vector<double>& values) {
+        const std::vector<float> from = cast<float>(values);
+        gpu::copy_to_device<B>(stream, to.data(), from.data(), from.size() * sizeof(float));
+        gpu::synchronize<B>(stream);
+      };
+      set(x, data.x), set(w, data.w), set(b, data.b);
+      graph.replay(stream);
+      gpu::synchronize<B>(stream);
+      CHECK(y.host() == direct.forward());
+      CHECK(dx.host() == direct.backward_data());
+      if (weights) CHECK(dw.host() == direct.backward_weights().first);
+      gpu::destroy_stream<B>(stream);
+    });
+}
+
 TEST_CASE("GPU convolution: torch's golden values") {
   for (const std::string name :
        {"first_layer", "zf_conv1", "alexnet_conv1", "narrow", "one_by_one", "five"}) {
