@@ -8,7 +8,8 @@ namespace frcnn::kernels::gpu {
 namespace {
 
 constexpr int kWarps = kLossThreads / static_cast<int>(kWarpSize);
-constexpr int kPerLane = 4;  // numbers that a lane of version `registers` holds
+constexpr int kPerLane = 4;            // numbers that a lane of version `registers` holds
+constexpr int64_t kThreadClasses = 4;  // rows this short leave most lanes of a warp idle
 
 /// A row's maximum and the sum of exp(x - maximum).
 struct RowSum {
@@ -193,8 +194,10 @@ __global__ void sigmoid_backward_kernel(int64_t count, const LossScale scale, co
 
 /// The version that a number of classes allows.
 SoftmaxVersion usable(SoftmaxVersion version, int64_t classes) {
+  if (version != SoftmaxVersion::registers) return version;
+  if (classes <= kThreadClasses) return SoftmaxVersion::naive;
   const bool fits = classes <= kPerLane * static_cast<int64_t>(kWarpSize);
-  return version == SoftmaxVersion::registers && !fits ? SoftmaxVersion::warp : version;
+  return fits ? SoftmaxVersion::registers : SoftmaxVersion::warp;
 }
 /// Rows of a block.
 int64_t rows_per_block(SoftmaxVersion version) {

@@ -71,7 +71,8 @@ inline constexpr gpu::KernelVersion kSoftmaxVersions[] = {
 
 namespace gpu {
 
-/// `registers` holds up to 128 classes; with more it does as `warp`. p may be the logits.
+/// `registers` holds 5 to 128 classes; with more it does as `warp`, with fewer as `naive`. p may be
+/// the logits.
 template <Backend backend, typename T>
 void softmax(Stream stream, int64_t rows, int64_t classes, const T* logits, T* p,
              SoftmaxVersion version = SoftmaxVersion::registers);

@@ -15,8 +15,8 @@ using namespace frcnn::test;
 
 namespace {
 
-/// Where exp or log take part: the emulation calls the same functions as the CPU version, a GPU has
-/// its own, right to two units in the last place.
+/// Where exp or log take part: the emulation calls the host's, a GPU its own, right to two last
+/// places.
 template <Backend B, typename T>
 constexpr double last_places(double size) {
   if (B == Backend::emulated) return 0;

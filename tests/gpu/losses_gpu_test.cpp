@@ -60,8 +60,8 @@ TEMPLATE_TEST_CASE("GPU softmax cross-entropy equals the CPU's, all versions and
     int64_t classes;
   };
   for (const auto& [rows, classes] :
-       {Size{0, 3}, Size{1, 1}, Size{5, 2}, Size{300, 2}, Size{40, 21}, Size{9, 32}, Size{9, 33},
-        Size{6, 128}, Size{6, 129}, Size{3, 400}}) {
+       {Size{0, 3}, Size{1, 1}, Size{5, 2}, Size{300, 2}, Size{7, 5}, Size{40, 21}, Size{9, 32},
+        Size{9, 33}, Size{6, 128}, Size{6, 129}, Size{3, 400}}) {
     const auto n = static_cast<int64_t>(rows);
     const size_t size = rows * static_cast<size_t>(classes);
     const auto x = random_vector<T>(size, -6, 6, rows + 1), w = random_vector<T>(rows, 0.5, 2, 3);
