@@ -8,6 +8,7 @@
 #include "apps/program_device.h"
 #include "apps/terminal.h"
 #include "apps/version.h"
+#include "engine/gpu_math.h"
 #include "kernels/launch/check.h"
 #include "kernels/launch/parallel.h"
 
@@ -23,10 +24,11 @@ void print_error(std::string message) {
 
 struct Globals {
   int threads = 0;
-  std::string memory_limit, device = "auto";
+  std::string memory_limit, device = "auto", math = "f32";
 
   void apply() const {
     if (threads > 0) kernels::set_num_threads(threads);
+    set_gpu_math(gpu_math_by_name(math));
     request_device(device, memory_limit.empty() ? 0 : parse_bytes(memory_limit));
   }
 };
@@ -71,6 +73,12 @@ int run_program(int argc, const char* const* argv) {
   app.add_option("--device", globals.device,
                  "auto, cpu, cuda, cuda:1, ... or emulated; auto: the first GPU, else the CPU")
       ->type_name("DEVICE")
+      ->capture_default_str();
+  app.add_option(
+         "--gpu-math", globals.math,
+         "factors of convolutions and dense layers on a GPU: f32, or tf32 or bf16 on tensor "
+         "cores")
+      ->type_name("TYPE")
       ->capture_default_str();
   app.add_option("--mem-limit", globals.memory_limit,
                  "most memory that tensors may take, e.g. 4GiB or 500MB; default: no limit")

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "engine/dispatch.h"
+#include "engine/gpu_self_test.h"
 #include "kernels/launch/parallel.h"
 
 namespace frcnn {
@@ -41,6 +42,7 @@ Device cuda_device(const std::string& text) {
   check(count > 0, "--device {}: there is no GPU to run on: {}", text, why);
   check(device.index < count, "--device {}: there {} (cuda:0 to cuda:{})", text,
         count == 1 ? "is one GPU" : fmt::format("are {} GPUs", count), count - 1);
+  gpu_self_test(device);
   return device;
 }
 
@@ -69,7 +71,7 @@ DeviceChoice choose_device(const std::string& text) {
   }
   if (text == "auto") {
     std::string why;
-    if (cuda_devices(&why) > 0) return {Device{Device::Type::cuda, 0}, "auto: the first GPU"};
+    if (cuda_devices(&why) > 0) return {cuda_device("cuda"), "auto: the first GPU"};
     return {Device{}, "auto: " + why};
   }
   if (text.starts_with("cuda")) return {cuda_device(text), "asked for"};

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/parameters.h"
 #include "engine/schedule.h"
+#include "engine/uploader.h"
 #include "kernels/launch/finite_flag.h"
 
 namespace frcnn {
@@ -73,6 +75,7 @@ class Optimizer {
   // On a GPU: kernels::StepScalars of each group, its sum of squared gradients, the norm, the
   // kernels::FiniteFlag, and scratch memory, made at the first step.
   Tensor scalars_, squares_, norm_, flag_, workspace_;
+  std::shared_ptr<Uploader> uploader_;
 };
 
 }  // namespace frcnn

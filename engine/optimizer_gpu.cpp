@@ -18,13 +18,6 @@ using kernels::FiniteCheck;
 using kernels::FiniteFlag;
 using kernels::StepScalars;
 
-template <typename Struct>
-Tensor upload(const std::vector<Struct>& values, Device device) {
-  std::vector<uint8_t> bytes(values.size() * sizeof(Struct));
-  if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
-  return Tensor::from({static_cast<int64_t>(bytes.size())}, bytes, device);
-}
-
 }  // namespace
 
 bool Optimizer::on_gpu() const {
@@ -44,7 +37,12 @@ void Optimizer::gpu_step(double grad_scale, double clip_norm) {
   const Device device = groups_.front().values.device();
   const auto count = static_cast<int64_t>(groups_.size());
   if (!flag_) {
-    flag_ = upload<FiniteFlag>({{}}, device);
+    uploader_ = std::make_shared<Uploader>(device);
+    flag_ = Tensor::empty({sizeof(FiniteFlag)}, DType::u8, device);
+    flag_.fill(0xFF);  // everything was finite so far
+    static_assert(FiniteFlag{}.first == ~uint64_t{0});
+    scalars_ =
+        Tensor::empty({count * static_cast<int64_t>(sizeof(StepScalars))}, DType::u8, device);
     squares_ = Tensor::zeros({count}, DType::f64, device);
     norm_ = Tensor::zeros({1}, DType::f64, device);
     workspace_ = Tensor::zeros({static_cast<int64_t>(gpu::kGradientWorkspace)}, DType::u8, device);
@@ -56,11 +54,10 @@ void Optimizer::gpu_step(double grad_scale, double clip_norm) {
     for (Parameter& p : group.parameters)
       if (p.tensor.grad_is_reset()) p.tensor.grad().fill(0);  // not reached by this backward pass
   }
-  const Tensor fresh = upload(scalars, device);
-  if (scalars_)
-    scalars_.copy_from(fresh);  // recorded work may hold its address
-  else
-    scalars_ = fresh;
+  const size_t bytes = scalars.size() * sizeof(StepScalars);
+  uploader_->begin(Uploader::rounded(bytes));
+  uploader_->copy(scalars.data(), bytes, scalars_);
+  uploader_->end();
   const std::vector<FiniteCheck> checks = finite_checks();
   auto* on_device = static_cast<StepScalars*>(scalars_.raw());
 

@@ -185,7 +185,7 @@ Losses FasterRcnn::losses(const ModelInput& input, const std::vector<GroundTruth
     const DType dtype = parameters_->dtype();
     return gpu_losses(input.images,
                       image_limits(input.sizes, config_.rpn.train.min_size, dtype, device()),
-                      upload_truth(truth, static_cast<int64_t>(capacity), dtype, device()), key);
+                      truth_tensors(truth, static_cast<int64_t>(capacity), dtype, device()), key);
   }
   const Passed passed = forward(input.images);
   Samples drawn;

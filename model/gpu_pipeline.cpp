@@ -67,12 +67,12 @@ Tensor image_limits(const std::vector<InputSize>& sizes, double min_size, DType 
   return limits;
 }
 
-GpuTruth upload_truth(const std::vector<GroundTruth>& truth, int64_t capacity, DType dtype,
-                      Device device) {
+GpuTruth truth_tensors(const std::vector<GroundTruth>& truth, int64_t capacity, DType dtype,
+                       Device device) {
   const auto images = static_cast<int64_t>(truth.size());
   std::vector<int32_t> classes(static_cast<size_t>(images * capacity), 0), counts;
   GpuTruth out;
-  with_float(dtype, "upload_truth", [&](auto t) {
+  with_float(dtype, "truth", [&](auto t) {
     using T = decltype(t);
     std::vector<T> boxes(4 * classes.size(), T(0));
     for (size_t n = 0; n < truth.size(); ++n) {

@@ -25,9 +25,10 @@ struct GpuTruth {
   Tensor classes;  ///< (N, capacity) i32, 0 .. K-1
   Tensor counts;   ///< (N) i32
 };
-/// Room for `capacity` objects per image; Error when an image has more, or a box no area.
-GpuTruth upload_truth(const std::vector<GroundTruth>& truth, int64_t capacity, DType dtype,
-                      Device device);
+/// On `device`, with room for `capacity` objects per image; Error when an image has more, or a box
+/// no area.
+GpuTruth truth_tensors(const std::vector<GroundTruth>& truth, int64_t capacity, DType dtype,
+                       Device device);
 
 /// At most `capacity` proposals per image, best first.
 struct GpuProposals {

@@ -8,6 +8,7 @@
 #include "engine/dispatch.h"
 #include "engine/recorded_step.h"
 #include "engine/tape.h"
+#include "engine/uploader.h"
 #include "kernels/elementwise/elementwise.h"
 #include "model/gpu_pipeline.h"
 #include "model/trainer.h"
@@ -45,9 +46,11 @@ int64_t truth_capacity(const std::vector<GroundTruth>& truth) {
 struct Trainer::GpuState {
   explicit GpuState(Device device)
       : steps(device),
+        uploader(device),
         pass(Tensor::zeros({1}, DType::i64, device)),
         sums(Tensor::zeros({static_cast<int64_t>(kLossNames.size())}, DType::f64, device)) {}
   RecordedSteps steps;
+  Uploader uploader;
   std::map<std::string, PassInputs> inputs;
   Tensor pass;  ///< number of the pass, for random numbers
   Tensor sums;  ///< of the losses of `passes` passes, in the order of kLossNames
@@ -70,21 +73,32 @@ void Trainer::gpu_accumulate(const ModelInput& input, const std::vector<GroundTr
   // The first pass of an update writes gradients, the others add to them: two recordings.
   const std::string key = fmt::format("{} {} {}", input.images.shape().string(), capacity,
                                       passes_ == 0 ? "first" : "more");
-  const Tensor limits = image_limits(input.sizes, config_.model.rpn.train.min_size, dtype, device);
-  const GpuTruth objects = upload_truth(truth, capacity, dtype, device);
+  const Device host;
+  const Tensor images = input.images.to(dtype);
+  const Tensor limits = image_limits(input.sizes, config_.model.rpn.train.min_size, dtype, host);
+  const GpuTruth objects = truth_tensors(truth, capacity, dtype, host);
+  const int64_t number = optimizer_.steps() * config_.train.iter_size + passes_;
+  const Tensor pass = Tensor::from<int64_t>({1}, std::vector<int64_t>{number});
   const auto [place, fresh] = state.inputs.try_emplace(key);
   PassInputs& inputs = place->second;
   if (fresh) {
-    inputs = {input.images.to(dtype).to(device), limits, objects, {}};
-  } else {
-    inputs.images.copy_from(input.images.to(dtype));
-    inputs.limits.copy_from(limits);
-    inputs.truth.boxes.copy_from(objects.boxes);
-    inputs.truth.classes.copy_from(objects.classes);
-    inputs.truth.counts.copy_from(objects.counts);
+    const auto like = [&](const Tensor& x) { return Tensor::empty(x.shape(), x.dtype(), device); };
+    inputs = {like(images),
+              like(limits),
+              {like(objects.boxes), like(objects.classes), like(objects.counts)},
+              {}};
   }
-  const int64_t pass = optimizer_.steps() * config_.train.iter_size + passes_;
-  state.pass.copy_from(Tensor::from<int64_t>({1}, std::vector<int64_t>{pass}));
+  const std::pair<const Tensor*, Tensor*> copies[] = {{&images, &inputs.images},
+                                                      {&limits, &inputs.limits},
+                                                      {&objects.boxes, &inputs.truth.boxes},
+                                                      {&objects.classes, &inputs.truth.classes},
+                                                      {&objects.counts, &inputs.truth.counts},
+                                                      {&pass, &state.pass}};
+  size_t bytes = 0;
+  for (const auto& [from, to] : copies) bytes += Uploader::rounded(from->stored_bytes());
+  state.uploader.begin(bytes);
+  for (const auto& [from, to] : copies) state.uploader.copy(*from, *to);
+  state.uploader.end();
 
   state.steps.run(key, [&] {
     Tape tape;

@@ -89,6 +89,12 @@ GpuMath gpu_math() {
 void set_gpu_math(GpuMath math) {
   g_math = math;
 }
+GpuMath gpu_math_by_name(const std::string& name) {
+  if (name == "f32") return GpuMath::f32;
+  if (name == "tf32") return GpuMath::tf32;
+  if (name == "bf16") return GpuMath::bf16;
+  throw UsageError(fmt::format("--gpu-math {}: expected f32, tf32 or bf16", name));
+}
 
 void gpu_conv2d_forward(const Conv2dParams& p, const Tensor& x, const Tensor& w, const Tensor& b,
                         Tensor& y, PackedWeights* cache) {

@@ -103,6 +103,24 @@ struct Activity {
 template <Backend backend>
 Activity activity();
 
+/// A point in a stream that the host can wait for.
+template <Backend backend>
+class Event {
+ public:
+  Event();
+  ~Event();
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  /// Moves the point behind all work that the stream has now.
+  void record(Stream stream);
+  /// Waits until the device has come past the point; returns at once when it was never recorded.
+  void wait();
+
+ private:
+  struct State;
+  State* state_;
+};
+
 /// A sequence of launches and copies that is recorded once and then started as a whole: a CUDA
 /// graph. Arguments of kernels are those of the recording, so whatever changes from one replay to
 /// the next (inputs, rates, numbers of steps) must lie in device memory. copy_to_host() and

@@ -143,6 +143,32 @@ Activity activity<kCuda>() {
 }
 
 template <>
+struct Event<kCuda>::State {
+  cudaEvent_t event = nullptr;
+  bool recorded = false;
+};
+template <>
+Event<kCuda>::Event() : state_(new State) {
+  FRCNN_CUDA_CHECK(cudaEventCreateWithFlags(&state_->event, cudaEventDisableTiming));
+}
+template <>
+Event<kCuda>::~Event() {
+  cudaEventDestroy(state_->event);
+  delete state_;
+}
+template <>
+void Event<kCuda>::record(Stream stream) {
+  FRCNN_CUDA_CHECK(cudaEventRecord(state_->event, stream));
+  state_->recorded = true;
+}
+template <>
+void Event<kCuda>::wait() {
+  if (!state_->recorded || cudaEventQuery(state_->event) == cudaSuccess) return;
+  ++counters().waits;
+  FRCNN_CUDA_CHECK(cudaEventSynchronize(state_->event));
+}
+
+template <>
 struct Graph<kCuda>::State {
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;

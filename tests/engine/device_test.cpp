@@ -3,10 +3,13 @@
 
 #include <functional>
 
+#include "engine/gpu_math.h"
+#include "engine/gpu_self_test.h"
 #include "engine/memory.h"
 #include "engine/ops/conv2d.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/linear.h"
+#include "engine/ops/norm.h"
 #include "engine/ops/pooling.h"
 #include "engine/tape.h"
 #include "tests/support/support.h"
@@ -85,6 +88,17 @@ TEST_CASE("device: the words of --device") {
   } else {
     CHECK_THROWS_WITH(choose_device("cuda:99"), Contains("--device cuda:99"));
   }
+}
+
+TEST_CASE("device: the self-test passes, and names the operation that differs") {
+  for (const Device device : gpus()) CHECK_NOTHROW(gpu_self_test(device));
+#if FRCNN_HAVE_EMULATION
+  // bf16 rounds the factors of products to 7 bits: beyond what the test allows.
+  set_gpu_math(GpuMath::bf16);
+  CHECK_THROWS_WITH(gpu_self_test(choose_device("emulated").device),
+                    Contains("emulated: the self-test of conv2d gives another result"));
+  set_gpu_math(GpuMath::f32);
+#endif
 }
 
 TEST_CASE("device: tensors keep their values across devices, types and formats") {
@@ -170,6 +184,20 @@ TEST_CASE("device: pooling and RoI layers") {
         return roi_align(in[0], rois(in[0]), {3, 2, 1.0 / 8, 1.0 / 8, 2, true});
       },
       {x});
+}
+
+TEST_CASE("device: normalisation") {
+  const Tensor x = random({2, 6, 9, 8}, 1);
+  check_devices_agree([](const auto& in) { return lrn(in[0], {3, 5e-5, 0.75, 1}); }, {x});
+  for (const bool training : {false, true})
+    check_devices_agree(
+        [&](const auto& in) {
+          BatchNormTensors bn{in[1], in[2], Tensor::zeros({6}, DType::f32, in[0].device()),
+                              Tensor::zeros({6}, DType::f32, in[0].device())};
+          bn.running_var.fill(0.5);
+          return batch_norm(in[0], bn, {1e-5, 0.1, true}, training);
+        },
+        {x, random({6}, 5, 0.5, 1.5), random({6}, 6)}, 1e-5, 2e-5);
 }
 
 TEST_CASE("memory pool: its blocks serve nobody else until it ends") {

@@ -101,8 +101,10 @@ Run train(const Config& config, Device device) {
 TEST_CASE("device: six updates with two shapes of input follow the CPU's losses and weights") {
   for (const std::string method : {"sgd", "adam"})
     for (const std::string objectness : {"softmax", "sigmoid"}) {
+      const std::string norm = objectness == "softmax" ? "false" : "true";
       Config config = parse_config(kConfig, "test",
-                                   {"optimizer.method=" + method, "rpn.objectness=" + objectness});
+                                   {"optimizer.method=" + method, "rpn.objectness=" + objectness,
+                                    "backbone.batch_norm=" + norm});
       if (method == "adam") config.optimizer.lr = 0.001;
       const Run expected = train(config, Device{});
       for (const Device device : gpus()) {

@@ -120,6 +120,22 @@ Activity activity<kEmulated>() {
   return {emulation::launches(), counters().to_device, counters().to_host, counters().waits};
 }
 
+// Everything is done when a call returns: a point is always passed.
+template <>
+struct Event<kEmulated>::State {};
+template <>
+Event<kEmulated>::Event() : state_(new State) {}
+template <>
+Event<kEmulated>::~Event() {
+  delete state_;
+}
+template <>
+void Event<kEmulated>::record(Stream /*stream*/) {
+  refuse_while_recording("Event::record");
+}
+template <>
+void Event<kEmulated>::wait() {}
+
 template <>
 struct Graph<kEmulated>::State {
   std::vector<std::function<void()>> work;
