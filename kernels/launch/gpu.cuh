@@ -169,7 +169,12 @@ __device__ __forceinline__ double div_rn(double a, double b) {
   return __ddiv_rn(a, b);
 }
 
+// One program may hold both backends: what both define differently has a name of its own in each.
+inline namespace on_cuda {
+
 /// A launch's place and size. A grid without blocks is allowed: nothing runs.
+inline namespace on_emulation {
+
 struct Launch {
   const char* name;
   Dim3 grid, block;
@@ -191,6 +196,7 @@ void launch(const Launch& where, void (*kernel)(Params...), Args&&... args) {
   count_launch();
 }
 
+}  // namespace on_cuda
 }  // namespace frcnn::kernels::gpu
 
 #else  // ------------------------------------------------------------------------------ emulation
@@ -457,6 +463,7 @@ void launch(const Launch& where, void (*kernel)(Params...), Args&&... args) {
                            std::forward<Args>(args)...);
 }
 
+}  // namespace on_emulation
 }  // namespace frcnn::kernels::gpu
 
 #endif
