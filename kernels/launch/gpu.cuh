@@ -173,8 +173,6 @@ __device__ __forceinline__ double div_rn(double a, double b) {
 inline namespace on_cuda {
 
 /// A launch's place and size. A grid without blocks is allowed: nothing runs.
-inline namespace on_emulation {
-
 struct Launch {
   const char* name;
   Dim3 grid, block;
@@ -449,6 +447,8 @@ template <typename T>
 T div_rn(T a, T b) {
   return a / b;
 }
+
+inline namespace on_emulation {
 
 struct Launch {
   const char* name;
