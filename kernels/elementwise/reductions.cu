@@ -1,6 +1,8 @@
 #include "kernels/elementwise/reductions.h"
 
+#include "kernels/launch/finite_flag.cuh"
 #include "kernels/launch/reduce.cuh"
+#include "kernels/launch/scan.cuh"
 
 namespace frcnn::kernels::gpu {
 namespace {
@@ -15,21 +17,6 @@ struct Workspace {
 };
 static_assert(sizeof(Workspace) <= kReductionWorkspace);
 
-/// Whether this is the last block of the grid to come here; what the others have written to global
-/// memory before is then visible to it. Leaves the counter at zero.
-__device__ bool is_last_block(unsigned* finished) {
-  FRCNN_SHARED(bool, last, [1]);
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    last[0] = atomicAdd(finished, 1u) == gridDim.x - 1;
-    if (last[0]) *finished = 0;
-  }
-  __syncthreads();
-  if (last[0]) __threadfence();
-  return last[0];
-}
-
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     dot_kernel(int64_t count, const T* a, const T* b, Workspace* work, double* result) {
@@ -42,16 +29,11 @@ __global__ void __launch_bounds__(kThreads)
   }
   sum = block_sum<kThreads>(sum);
   if (threadIdx.x == 0) work->parts[blockIdx.x] = sum;
-  if (!is_last_block(&work->finished)) return;
+  if (!is_last_block(&work->finished, gridDim.x)) return;
   double total = 0;
   for (unsigned i = threadIdx.x; i < gridDim.x; i += kThreads) total += work->parts[i];
   total = block_sum<kThreads>(total);
   if (threadIdx.x == 0) *result = total;
-}
-
-template <typename T>
-__device__ bool is_finite(T x) {
-  return x - x == T(0);  // infinity - infinity and NaN are NaN
 }
 
 template <typename T>
@@ -73,7 +55,7 @@ __global__ void __launch_bounds__(kThreads)
   };
   first = block_min(first);
   if (threadIdx.x == 0) work->parts[blockIdx.x] = first;
-  if (!is_last_block(&work->finished)) return;
+  if (!is_last_block(&work->finished, gridDim.x)) return;
   for (unsigned i = threadIdx.x; i < gridDim.x; i += kThreads)
     first = work->parts[i] < first ? work->parts[i] : first;
   first = block_min(first);

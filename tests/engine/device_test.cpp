@@ -12,6 +12,7 @@
 #include "engine/ops/norm.h"
 #include "engine/ops/pooling.h"
 #include "engine/tape.h"
+#include "tests/support/devices.h"
 #include "tests/support/support.h"
 
 using namespace frcnn;
@@ -19,17 +20,6 @@ using namespace frcnn::test;
 using Catch::Matchers::Contains;
 
 namespace {
-
-/// Devices other than the CPU that this program can use here.
-std::vector<Device> gpus() {
-  std::vector<Device> devices;
-#if FRCNN_HAVE_EMULATION
-  devices.push_back(choose_device("emulated").device);
-#endif
-  const Device automatic = choose_device("auto").device;
-  if (automatic.is_gpu()) devices.push_back(automatic);
-  return devices;
-}
 
 Tensor random(const Shape& shape, uint64_t seed, double low = -1, double high = 1) {
   return Tensor::from(shape,

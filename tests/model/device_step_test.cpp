@@ -7,6 +7,7 @@
 #include "model/faster_rcnn.h"
 #include "model/options.h"
 #include "model/trainer.h"
+#include "tests/support/devices.h"
 #include "tests/support/support.h"
 
 using namespace frcnn;
@@ -47,16 +48,6 @@ lr_steps = [0.5]
 batch = 2
 iter_size = 2
 )";
-
-std::vector<Device> gpus() {
-  std::vector<Device> devices;
-#if FRCNN_HAVE_EMULATION
-  devices.push_back(choose_device("emulated").device);
-#endif
-  const Device automatic = choose_device("auto").device;
-  if (automatic.is_gpu()) devices.push_back(automatic);
-  return devices;
-}
 
 /// Two pictures of noise; `wide` makes another shape of input.
 ModelInput pictures(bool wide, uint64_t seed) {
