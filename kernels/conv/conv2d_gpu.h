@@ -47,7 +47,8 @@ using ConvWeight = std::conditional_t<std::is_same_v<T, double>, double, float>;
 ///   wgmma_bf16   Bfloat16          forward            NHWC, stride 1, channels in multiples of 8
 ///
 /// wgmma_bf16 needs compute capability 9.0, a build for sm_90a, and arrays aligned to 16 bytes; it
-/// has not run yet. "all" shapes: any layout of x and y, maps of less than 2^31 elements per image and pixels.
+/// has not run yet. "all" shapes: any layout of x and y, maps of less than 2^31 elements per image
+/// and pixels.
 template <typename T>
 bool conv2d_supported(const Conv2dParams& params, LayerPass pass, ConvVersion version,
                       std::string* why = nullptr);
