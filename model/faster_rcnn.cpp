@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <mutex>
 
 #include "engine/dispatch.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/losses.h"
+#include "engine/recorded_step.h"
 #include "engine/tape.h"
+#include "engine/uploader.h"
 #include "kernels/boxes/anchors.h"
 #include "model/detections.h"
 
@@ -56,6 +59,19 @@ struct FasterRcnn::AnchorCache {
   std::vector<std::pair<Key, Tensor>> entries;
 };
 
+/// One recorded inference for each shape of input, with the places that it reads and writes.
+struct FasterRcnn::Recorded {
+  struct Inference {
+    Tensor images, proposal_limits, detection_limits;
+    GpuDetections found;
+  };
+  explicit Recorded(Device device) : steps(device), uploader(device) {}
+  std::mutex mutex;
+  RecordedSteps steps;
+  Uploader uploader;
+  std::map<std::string, Inference> inferences;
+};
+
 FasterRcnn::FasterRcnn(const ModelConfig& config, int64_t classes, uint64_t seed, DType dtype,
                        bool fill, Device device)
     : config_(config),
@@ -68,6 +84,7 @@ FasterRcnn::FasterRcnn(const ModelConfig& config, int64_t classes, uint64_t seed
       head_(config.roi, backbone_.spec().out_channels(), classes, *parameters_),
       anchor_cache_(std::make_shared<AnchorCache>()) {
   check(classes > 0, "[faster_rcnn] a detector needs at least one class");
+  if (device.is_gpu()) recorded_ = std::make_shared<Recorded>(device);
 }
 
 int64_t FasterRcnn::anchors_per_cell() const {
@@ -234,12 +251,7 @@ Losses FasterRcnn::gpu_losses(const Tensor& images, const Tensor& limits, const 
 std::vector<std::vector<ScoredBox>> FasterRcnn::detect(const ModelInput& input) const {
   check_input(input);
   const Tape::NoGrad inference;
-  if (device().is_gpu()) {
-    const DType dtype = parameters_->dtype();
-    return download(gpu_detect(
-        input.images, image_limits(input.sizes, config_.rpn.test.min_size, dtype, device()),
-        image_limits(input.sizes, config_.test.min_size, dtype, device())));
-  }
+  if (device().is_gpu()) return detect_on_gpu(input);
   const int64_t input_h = input.images.dim(2), input_w = input.images.dim(3);
   const Tensor map = features(input.images, /*training=*/false);
   const RpnOutput rpn_out = rpn_.forward(map);
@@ -250,6 +262,41 @@ std::vector<std::vector<ScoredBox>> FasterRcnn::detect(const ModelInput& input) 
   const Stride s = stride(rpn_out.map_h, rpn_out.map_w, input_h, input_w);
   const RoiOutput out = head_.forward(map, rois, s.y, s.x, nullptr);
   return select_detections(out, rois, input.sizes, config_.roi, config_.test, classes_);
+}
+
+std::vector<std::vector<ScoredBox>> FasterRcnn::detect_on_gpu(const ModelInput& input) const {
+  Recorded& recorded = *recorded_;
+  const std::lock_guard lock(recorded.mutex);
+  const DType dtype = parameters_->dtype();
+  const Tensor images = input.images.to(dtype);
+  const Tensor proposal_limits =
+      image_limits(input.sizes, config_.rpn.test.min_size, dtype, Device{});
+  const Tensor detection_limits = image_limits(input.sizes, config_.test.min_size, dtype, Device{});
+  const std::string key = images.shape().string();
+  const auto [place, fresh] = recorded.inferences.try_emplace(key);
+  Recorded::Inference& inference = place->second;
+  if (fresh) {
+    const auto like = [&](const Tensor& x) {
+      return Tensor::empty(x.shape(), x.dtype(), device());
+    };
+    inference = {like(images), like(proposal_limits), like(detection_limits), {}};
+  }
+  recorded.uploader.begin(Uploader::rounded(images.stored_bytes()) +
+                          2 * Uploader::rounded(proposal_limits.stored_bytes()));
+  recorded.uploader.copy(images, inference.images);
+  recorded.uploader.copy(proposal_limits, inference.proposal_limits);
+  recorded.uploader.copy(detection_limits, inference.detection_limits);
+  recorded.uploader.end();
+  recorded.steps.run(key, [&] {
+    inference.found =
+        gpu_detect(inference.images, inference.proposal_limits, inference.detection_limits);
+  });
+  return download(inference.found);
+}
+
+void FasterRcnn::set_test(const TestConfig& test) {
+  config_.test = test;
+  if (recorded_) recorded_ = std::make_shared<Recorded>(device());  // the old limits are recorded
 }
 
 GpuDetections FasterRcnn::gpu_detect(const Tensor& images, const Tensor& proposal_limits,

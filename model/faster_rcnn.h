@@ -79,7 +79,7 @@ class FasterRcnn {
   int64_t anchors_per_cell() const;
   Device device() const { return parameters_->device(); }
   /// Changes score threshold, NMS limit and number of detections.
-  void set_test(const TestConfig& test) { config_.test = test; }
+  void set_test(const TestConfig& test);
 
  private:
   struct Stride {
@@ -88,7 +88,9 @@ class FasterRcnn {
   struct AnchorCache;
   struct Drawn;
   struct Passed;
+  struct Recorded;
   Passed forward(const Tensor& images) const;
+  std::vector<std::vector<ScoredBox>> detect_on_gpu(const ModelInput& input) const;
   Losses combine(const Passed& passed, const Drawn& drawn, const PassKey& key) const;
   Stride stride(int64_t map_h, int64_t map_w, int64_t input_h, int64_t input_w) const;
 
@@ -99,6 +101,7 @@ class FasterRcnn {
   Rpn rpn_;
   RoiHead head_;
   std::shared_ptr<AnchorCache> anchor_cache_;
+  std::shared_ptr<Recorded> recorded_;  // inferences on a GPU
 };
 
 }  // namespace frcnn

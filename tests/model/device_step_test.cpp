@@ -128,7 +128,10 @@ TEST_CASE("device: detections equal the CPU's") {
     for (const Device device : gpus()) {
       INFO(device.name());
       const FasterRcnn model(config.model, 3, 5, DType::f32, true, device);
-      const auto found = model.detect(pictures(false, 3));
+      model.detect(pictures(false, 4));                     // as it comes
+      const auto other = model.detect(pictures(false, 5));  // recorded, with other pictures
+      CHECK(other.size() == 2);
+      const auto found = model.detect(pictures(false, 3));  // replayed
       REQUIRE(found.size() == expected.size());
       for (size_t n = 0; n < found.size(); ++n) {
         REQUIRE(found[n].size() == expected[n].size());
@@ -140,6 +143,30 @@ TEST_CASE("device: detections equal the CPU's") {
         }
       }
     }
+  }
+}
+
+TEST_CASE("device: recorded detections follow weights and thresholds that change") {
+  const Config config = parse_config(kConfig, "test", {"train.iter_size=1", "test.score=0.2"});
+  for (const Device device : gpus()) {
+    Trainer on_cpu(config, {"a", "b", "c"}, 8), trainer(config, {"a", "b", "c"}, 8, device);
+    const auto scores = [&](FasterRcnn& model) {
+      std::vector<float> values;
+      for (const auto& image : model.detect(pictures(true, 7)))
+        for (const ScoredBox& box : image) values.push_back(box.score);
+      return values;
+    };
+    for (int step = 0; step < 4; ++step) {
+      FRCNN_CHECK_SAME(scores(trainer.model()), scores(on_cpu.model()), 1e-4, 1e-5);
+      for (Trainer* each : {&on_cpu, &trainer}) {
+        each->accumulate(pictures(false, static_cast<uint64_t>(900 + step)), objects());
+        each->update();
+      }
+    }
+    TestConfig test = config.model.test;
+    test.max_detections = 1;
+    trainer.model().set_test(test);
+    CHECK(trainer.model().detect(pictures(true, 7))[0].size() == 1);
   }
 }
 
