@@ -203,7 +203,7 @@ __global__ void __launch_bounds__(kThreads)
   const int rows = (kTile + p.size - 1) * (kTile + 1);
   const Rows<T> xs = {memory}, terms = {memory + rows}, direct = {memory + 2 * rows};
   const Cells cells(p.map);
-  xs.clear(p.size), terms.clear(p.size), direct.clear(p.size);
+  xs.clear(p.size);
   for (int64_t first = 0; first < p.stored() + p.size - 1; first += kTile) {
     cells.each([&](int channel, int pixel) {
       const int64_t c = first + channel;
