@@ -1,0 +1,189 @@
+#include "apps/ops/definitions.h"
+#include "kernels/pooling/roi_align.h"
+#include "kernels/pooling/roi_pool.h"
+
+namespace frcnn::apps::ops {
+namespace {
+
+using namespace kernels;
+
+struct RoiPool {
+  template <typename Where, typename T>
+  static void prepare(Desk& d) {
+    const MapLayout map = d.map("x");
+    const int64_t count = d.letter("R");
+    const RoiPoolParams p{d.integer("pooled_h"), d.integer("pooled_w"), d.number("scale_y"),
+                          d.number("scale_x")};
+    check_rois(d, "rois", map.n);
+    const Extent pooled = {count, map.c, p.pooled_h, p.pooled_w};
+    const T *x = d.input_map<T>("x", map), *rois = d.input<T>("rois");
+    T* y = d.output<T>("y", pooled);
+    auto* argmax = d.output<int32_t>("argmax", pooled);
+    const auto version = d.version<RoiPoolVersion>(0);
+    d.pass("forward", [=] {
+      if constexpr (Where::cpu)
+        cpu::roi_pool_forward(map, p, count, x, rois, y, argmax);
+      else
+        gpu::roi_pool_forward<Where::backend>(nullptr, map, p, count, x, rois, y, argmax, nullptr,
+                                              version);
+    });
+    const T* dy = d.gradient<T>("y");
+    if (dy == nullptr) return;
+    T* dx = d.output_map<T>("d_x", map);
+    const auto backward = d.version<RoiPoolBackwardVersion>(1);
+    d.pass(
+        "backward",
+        [=] {
+          if constexpr (Where::cpu)
+            cpu::roi_pool_backward(map, p, count, rois, dy, argmax, dx);
+          else
+            gpu::roi_pool_backward<Where::backend>(nullptr, map, p, count, rois, dy, argmax, dx,
+                                                   nullptr, backward);
+        },
+        1);
+  }
+};
+
+struct RoiAlign {
+  template <typename Where, typename T>
+  static void prepare(Desk& d) {
+    const MapLayout map = d.map("x");
+    const int64_t count = d.letter("R");
+    const RoiAlignParams p{d.integer("pooled_h"), d.integer("pooled_w"),       d.number("scale_y"),
+                           d.number("scale_x"),   d.integer("sampling_ratio"), d.flag("aligned")};
+    check_rois(d, "rois", map.n);
+    const T *x = d.input_map<T>("x", map), *rois = d.input<T>("rois");
+    T* y = d.output<T>("y", {count, map.c, p.pooled_h, p.pooled_w});
+    const auto version = d.version<RoiAlignVersion>(0);
+    d.pass("forward", [=] {
+      if constexpr (Where::cpu)
+        cpu::roi_align_forward(map, p, count, x, rois, y);
+      else
+        gpu::roi_align_forward<Where::backend>(nullptr, map, p, count, x, rois, y, nullptr,
+                                               version);
+    });
+    const T* dy = d.gradient<T>("y");
+    if (dy == nullptr) return;
+    T* dx = d.output_map<T>("d_x", map);
+    const auto backward = d.version<RoiAlignBackwardVersion>(1);
+    d.pass(
+        "backward",
+        [=] {
+          if constexpr (Where::cpu)
+            cpu::roi_align_backward(map, p, count, rois, dy, dx);
+          else
+            gpu::roi_align_backward<Where::backend>(nullptr, map, p, count, rois, dy, dx, nullptr,
+                                                    backward);
+        },
+        1);
+  }
+};
+
+std::vector<ParameterDoc> pooled_parameters() {
+  return {integer("pooled_h", 7, "bins in y"), integer("pooled_w", 7, "bins in x"),
+          number("scale_y", 1.0 / 16, "map rows per image pixel"),
+          number("scale_x", 1.0 / 16, "map columns per image pixel"), layout_parameter()};
+}
+
+std::vector<ArrayDoc> roi_inputs() {
+  return {array_doc("x", Type::f32, "(N, C, H, W)", "map"),
+          array_doc("rois", Type::f32, "(R, 5)", "image number, x1, y1, x2, y2 in image pixels")};
+}
+
+/// Maps of a few cells and RoIs that reach beyond them.
+Case random_rois(Random& r) {
+  Case c;
+  const Extent e = {r.size(2), r.size(40), r.between(1, 14), r.between(1, 14)};
+  const int64_t rois = r.size(7, true), pooled_h = r.between(1, 7), pooled_w = r.between(1, 7);
+  const double scale = r.pick<double>({1.0 / 16, 1.0 / 8, 0.3, 1});
+  c.arrays["x"] = r.coarse(e, -2, 2);
+  c.arrays["rois"] = r.rois(rois, e[0], 1.2 * static_cast<double>(e[2]) / scale,
+                            1.2 * static_cast<double>(e[3]) / scale);
+  c.arrays["d_y"] = r.floats({rois, e[1], pooled_h, pooled_w}, -1, 1);
+  c.params = {{"pooled_h", pooled_h},
+              {"pooled_w", pooled_w},
+              {"scale_y", scale},
+              {"scale_x", scale * r.pick<double>({1, 1, 0.9})},
+              {"layout", r.word(layout_names())}};
+  return c;
+}
+
+/// RoIs on the last map of VGG16 at 600 x 1000.
+std::vector<BenchCase> roi_bench(const std::string& shapes) {
+  const auto make = [](int64_t rois, int64_t channels, int64_t h, int64_t w, const char* layout) {
+    return BenchCase{fmt::format("{} RoIs of {}x{}x{} {}", rois, channels, h, w, layout), [=] {
+                       Random r(1);
+                       Case c;
+                       c.arrays["x"] = r.floats({1, channels, h, w}, 0, 1);
+                       const std::vector<float> boxes =
+                           r.scattered_boxes(rois, 16.0 * static_cast<double>(h),
+                                             16.0 * static_cast<double>(w))
+                               .as<float>();
+                       std::vector<float> rows;
+                       for (size_t i = 0; i < boxes.size(); i += 4) {
+                         rows.push_back(0);
+                         rows.insert(rows.end(), boxes.begin() + static_cast<long>(i),
+                                     boxes.begin() + static_cast<long>(i) + 4);
+                       }
+                       c.arrays["rois"] = Array::of({rois, 5}, rows);
+                       c.arrays["d_y"] = r.floats({rois, channels, 7, 7}, -1, 1);
+                       c.params["layout"] = std::string(layout);
+                       return c;
+                     }};
+  };
+  if (shapes == "small") return {make(16, 32, 20, 20, "nhwc")};
+  return {make(128, 512, 37, 62, "nhwc"), make(300, 512, 37, 62, "nhwc"),
+          make(300, 512, 37, 62, "nchw"), make(2000, 512, 37, 62, "nhwc")};
+}
+
+}  // namespace
+
+void add_roi_pooling(Operations& list) {
+  Operation pool =
+      describe("roi_pool", "pooling", "maximum over the bins of each RoI (Fast R-CNN)",
+               "kernels/pooling/roi_pool.h", {"roi_pool_forward", "roi_pool_backward"});
+  pool.inputs = roi_inputs();
+  pool.outputs = {
+      with_gradient(array_doc("y", Type::f32, "(R, C, pooled_h, pooled_w)", "maxima of the bins")),
+      array_doc("argmax", Type::i32, "(R, C, pooled_h, pooled_w)",
+                "h W + w of each maximum, -1 in an empty bin")};
+  pool.params = pooled_parameters();
+  pool.ladders = {
+      ladder("kRoiPoolVersions", kRoiPoolVersions, "table"),
+      ladder("kRoiPoolBackwardVersions", kRoiPoolBackwardVersions, "pipelined", "backward")};
+  pool.prepare = on_all_devices<RoiPool, float, double>();
+  pool.random_case = [](Random& r) {
+    Case c = random_rois(r);
+    if (r.chance(0.2)) sprinkle_specials(r, c.arrays["x"]);
+    return c;
+  };
+  pool.bench = roi_bench;
+  list.push_back(pool);
+
+  Operation align = describe(
+      "roi_align", "pooling", "bilinear samples of the bins of each RoI, averaged (Mask R-CNN)",
+      "kernels/pooling/roi_align.h", {"roi_align_forward", "roi_align_backward"});
+  align.inputs = roi_inputs();
+  align.outputs = {
+      with_gradient(array_doc("y", Type::f32, "(R, C, pooled_h, pooled_w)", "means of the bins"))};
+  align.params = pooled_parameters();
+  align.params.push_back(
+      integer("sampling_ratio", 2, "samples per bin and axis; 0: as many as the bin has cells"));
+  align.params.push_back(flag("aligned", false, "shifted by half a cell, no least size"));
+  align.ladders = {
+      ladder("kRoiAlignVersions", kRoiAlignVersions, "table"),
+      ladder("kRoiAlignBackwardVersions", kRoiAlignBackwardVersions, "pipelined", "backward")};
+  align.prepare = on_all_devices<RoiAlign, float, double>();
+  align.tolerance = rounding(32, "the same terms, added in another order or by fused operations");
+  align.magnitudes = {"x", "d_y"};
+  align.random_case = [](Random& r) {
+    Case c = random_rois(r);
+    c.params["sampling_ratio"] = r.between(0, 3);
+    c.params["aligned"] = r.chance(0.5);
+    return c;
+  };
+  align.bench = roi_bench;
+  list.push_back(align);
+}
+
+}  // namespace frcnn::apps::ops
