@@ -175,6 +175,12 @@ Case read_content(hid_t file, const Operation& op) {
   for (const ArrayDoc& doc : op.outputs)
     if (doc.gradient) wanted["d_" + doc.name] = Type::f32;
   for (const auto& [name, type] : wanted) names.push_back(name);
+  const std::vector<std::string> attributes = attribute_names(file);
+  if (std::find(attributes.begin(), attributes.end(), "operation") != attributes.end()) {
+    const Value of = read_attribute(file, "operation", Value(std::string()));
+    check(std::get<std::string>(of) == op.name, "is a case of the operation '{}', not of '{}'",
+          std::get<std::string>(of), op.name);
+  }
   for (const std::string& name : dataset_names(file)) {
     check(wanted.contains(name), "[{}] has no array '{}'{}", op.name, name,
           did_you_mean(name, names));
@@ -182,13 +188,8 @@ Case read_content(hid_t file, const Operation& op) {
   }
   names.clear();
   for (const ParameterDoc& doc : op.params) names.push_back(doc.name);
-  for (const std::string& name : attribute_names(file)) {
-    if (name == "operation") {
-      const Value value = read_attribute(file, name, Value(std::string()));
-      check(std::get<std::string>(value) == op.name, "is a case of the operation '{}', not of '{}'",
-            std::get<std::string>(value), op.name);
-      continue;
-    }
+  for (const std::string& name : attributes) {
+    if (name == "operation") continue;
     const ParameterDoc* doc = op.parameter(name);
     check(doc != nullptr, "[{}] has no parameter '{}'{}", op.name, name, did_you_mean(name, names));
     content.params[name] = read_attribute(file, name, doc->standard);

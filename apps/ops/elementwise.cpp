@@ -51,6 +51,22 @@ struct Add {
   }
 };
 
+struct Multiply {
+  template <typename Where, typename T>
+  static void prepare(Desk& d) {
+    const int64_t count = d.letter("n");
+    const T *a = d.input<T>("a"), *b = d.input<T>("b");
+    T* y = d.output<T>("y", {count});
+    const auto version = d.version<ElementwiseVersion>();
+    d.pass("forward", [=] {
+      if constexpr (Where::cpu)
+        cpu::multiply(count, a, b, y);
+      else
+        gpu::multiply<Where::backend>(nullptr, count, a, b, y, version);
+    });
+  }
+};
+
 struct Scale {
   template <typename Where, typename T>
   static void prepare(Desk& d) {
@@ -257,6 +273,12 @@ void add_elementwise(Operations& list) {
   add.ladders = {versions()};
   add.prepare = on_all_devices<Add, float, double>();
   list.push_back(add);
+
+  Operation multiply = flat("multiply", "a b", {"multiply"}, {"a", "b"}, false, {});
+  multiply.outputs = {array_doc("y", Type::f32, "(n)", "a b")};
+  multiply.ladders = {versions()};
+  multiply.prepare = on_all_devices<Multiply, float, double>();
+  list.push_back(multiply);
 
   const ParameterDoc alpha = number("alpha", 1, "factor");
   Operation scale = flat("scale", "alpha x", {"scale"}, {"x"}, false, {alpha});

@@ -70,7 +70,8 @@ struct AdaptiveMaxPool {
 };
 
 /// One pooling of a map, for benchmarks.
-BenchCase map_bench(const std::string& what, Extent extent, Extent out, Values params) {
+BenchCase map_bench(const std::string& what, const Extent& extent, const Extent& out,
+                    const Values& params) {
   return {fmt::format("{} {}x{}x{}", what, extent[1], extent[2], extent[3]), [=] {
             Random r(1);
             Case c;

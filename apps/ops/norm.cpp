@@ -14,11 +14,22 @@ struct Lrn {
     const LrnParams p{d.integer("size"), d.number("alpha"), d.number("beta"), d.number("k")};
     const T* x = d.input_map<T>("x", map);
     T* y = d.output_map<T>("y", map);
-    d.pass("forward", [=] { cpu::lrn_forward(map, p, x, y); });
+    const auto version = d.version<LrnVersion>();
+    d.pass("forward", [=] {
+      if constexpr (Where::cpu)
+        cpu::lrn_forward(map, p, x, y);
+      else
+        gpu::lrn_forward<Where::backend>(nullptr, map, p, x, y, version);
+    });
     const T* dy = d.gradient<T>("y");
     if (dy == nullptr) return;
     T* dx = d.output_map<T>("d_x", map);
-    d.pass("backward", [=] { cpu::lrn_backward(map, p, x, dy, dx); });
+    d.pass("backward", [=] {
+      if constexpr (Where::cpu)
+        cpu::lrn_backward(map, p, x, dy, dx);
+      else
+        gpu::lrn_backward<Where::backend>(nullptr, map, p, x, dy, dx, version);
+    });
   }
 };
 
@@ -38,16 +49,27 @@ struct BatchNormTrain {
     const bool running = d.has("running_mean") && d.has("running_var");
     T* running_mean = running ? d.updated<T>("running_mean_new", "running_mean") : nullptr;
     T* running_var = running ? d.updated<T>("running_var_new", "running_var") : nullptr;
+    const auto version = d.version<BatchNormVersion>();
+    void* workspace = d.scratch(gpu::batch_norm_workspace(map));
     d.pass("forward", [=] {
-      cpu::batch_norm_train_forward(map, p, x, gamma, beta, y, mean, rstd, running_mean,
-                                    running_var);
+      if constexpr (Where::cpu)
+        cpu::batch_norm_train_forward(map, p, x, gamma, beta, y, mean, rstd, running_mean,
+                                      running_var);
+      else
+        gpu::batch_norm_train_forward<Where::backend>(nullptr, map, p, x, gamma, beta, y, mean,
+                                                      rstd, running_mean, running_var, workspace,
+                                                      version);
     });
     const T* dy = d.gradient<T>("y");
     if (dy == nullptr) return;
     T* dx = d.output_map<T>("d_x", map);
     T *dgamma = d.output<T>("d_gamma", {map.c}), *dbeta = d.output<T>("d_beta", {map.c});
     d.pass("backward", [=] {
-      cpu::batch_norm_train_backward(map, p, x, y, gamma, mean, rstd, dy, dx, dgamma, dbeta);
+      if constexpr (Where::cpu)
+        cpu::batch_norm_train_backward(map, p, x, y, gamma, mean, rstd, dy, dx, dgamma, dbeta);
+      else
+        gpu::batch_norm_train_backward<Where::backend>(nullptr, map, p, x, y, gamma, mean, rstd, dy,
+                                                       dx, dgamma, dbeta, workspace, version);
     });
   }
 };
@@ -61,14 +83,25 @@ struct BatchNormFrozen {
     const T *gamma = d.input<T>("gamma"), *beta = d.input<T>("beta");
     const T *mean = d.input<T>("mean"), *var = d.input<T>("var");
     T* y = d.output_map<T>("y", map);
-    d.pass("forward",
-           [=] { cpu::batch_norm_frozen_forward(map, p, x, gamma, beta, mean, var, y); });
+    const auto version = d.version<BatchNormVersion>();
+    d.pass("forward", [=] {
+      if constexpr (Where::cpu)
+        cpu::batch_norm_frozen_forward(map, p, x, gamma, beta, mean, var, y);
+      else
+        gpu::batch_norm_frozen_forward<Where::backend>(nullptr, map, p, x, gamma, beta, mean, var,
+                                                       y, version);
+    });
     const T* dy = d.gradient<T>("y");
     if (dy == nullptr) return;
     T* dx = d.output_map<T>("d_x", map);
     T *dgamma = d.output<T>("d_gamma", {map.c}), *dbeta = d.output<T>("d_beta", {map.c});
+    void* workspace = d.scratch(gpu::batch_norm_workspace(map));
     d.pass("backward", [=] {
-      cpu::batch_norm_frozen_backward(map, p, x, y, gamma, mean, var, dy, dx, dgamma, dbeta);
+      if constexpr (Where::cpu)
+        cpu::batch_norm_frozen_backward(map, p, x, y, gamma, mean, var, dy, dx, dgamma, dbeta);
+      else
+        gpu::batch_norm_frozen_backward<Where::backend>(nullptr, map, p, x, y, gamma, mean, var, dy,
+                                                        dx, dgamma, dbeta, workspace, version);
     });
   }
 };
@@ -81,10 +114,24 @@ struct BatchNormFold {
     const T *gamma = d.input<T>("gamma"), *beta = d.input<T>("beta");
     const T *mean = d.input<T>("mean"), *var = d.input<T>("var");
     T *scale = d.output<T>("scale", {channels}), *shift = d.output<T>("shift", {channels});
-    d.pass("forward",
-           [=] { cpu::batch_norm_fold(channels, epsilon, gamma, beta, mean, var, scale, shift); });
+    d.pass("forward", [=] {
+      if constexpr (Where::cpu)
+        cpu::batch_norm_fold(channels, epsilon, gamma, beta, mean, var, scale, shift);
+      else
+        gpu::batch_norm_fold<Where::backend>(nullptr, channels, epsilon, gamma, beta, mean, var,
+                                             scale, shift);
+    });
   }
 };
+
+/// Means of pieces are rounded to T on the CPU and merged in double; on a GPU all sums are double.
+/// What is subtracted from x, and sums over the map, thus differ by roundings of the largest terms.
+Tolerance norm_tolerance(const std::string&, const std::string& type) {
+  const double epsilon = type == "f64" ? 0x1.0p-53 : 0x1.0p-24;
+  Tolerance t = within(64 * epsilon, 0, "sums over the map in another order and precision");
+  t.of_largest = true;
+  return t;
+}
 
 std::vector<ParameterDoc> norm_parameters() {
   return {number("epsilon", 1e-5, "added to the variance"),
@@ -143,8 +190,9 @@ Operation lrn() {
   op.params = {integer("size", 5, "channels of the window"),
                number("alpha", 1e-4, "factor of the sum of squares"),
                number("beta", 0.75, "exponent"), number("k", 1, "summand"), layout_parameter()};
-  op.on_gpu = false;
-  op.prepare = on_cpu_only<Lrn, float, double>();
+  op.ladders = {ladder("kLrnVersions", kLrnVersions, "tile")};
+  op.tolerance = rounding(16, "powers and fused operations differ in the last bits", 16);
+  op.prepare = on_all_devices<Lrn, float, double>();
   op.random_case = [](Random& r) {
     Case c;
     const Extent e = {r.size(2, true), r.size(40), r.size(9), r.size(9)};
@@ -184,8 +232,9 @@ Operation batch_norm_train() {
                 array_doc("running_mean_new", Type::f32, "(C)", "if both were given"),
                 array_doc("running_var_new", Type::f32, "(C)", "if both were given")};
   op.params = norm_parameters();
-  op.on_gpu = false;
-  op.prepare = on_cpu_only<BatchNormTrain, float, double>();
+  op.ladders = {ladder("kBatchNormVersions", kBatchNormVersions, "vector")};
+  op.tolerance = norm_tolerance;
+  op.prepare = on_all_devices<BatchNormTrain, float, double>();
   op.random_case = [](Random& r) { return random_norm(r, false); };
   op.bench = norm_bench(false);
   return op;
@@ -200,8 +249,9 @@ Operation batch_norm_frozen() {
   for (const ArrayDoc& doc : statistics()) op.inputs.push_back(doc);
   op.outputs = {with_gradient(array_doc("y", Type::f32, "(N, C, H, W)", "normalised"))};
   op.params = norm_parameters();
-  op.on_gpu = false;
-  op.prepare = on_cpu_only<BatchNormFrozen, float, double>();
+  op.ladders = {ladder("kBatchNormVersions", kBatchNormVersions, "vector")};
+  op.tolerance = norm_tolerance;
+  op.prepare = on_all_devices<BatchNormFrozen, float, double>();
   op.random_case = [](Random& r) { return random_norm(r, true); };
   op.bench = norm_bench(true);
   return op;
@@ -216,8 +266,8 @@ Operation batch_norm_fold() {
   op.outputs = {array_doc("scale", Type::f32, "(C)", "gamma / sqrt(var + epsilon)"),
                 array_doc("shift", Type::f32, "(C)", "beta - mean scale")};
   op.params = {number("epsilon", 1e-5, "added to the variance")};
-  op.on_gpu = false;
-  op.prepare = on_cpu_only<BatchNormFold, float, double>();
+  op.tolerance = rounding(8, "roots, quotients and fused operations", 8);
+  op.prepare = on_all_devices<BatchNormFold, float, double>();
   op.random_case = [](Random& r) {
     Case c;
     const int64_t channels = r.size(300, true);

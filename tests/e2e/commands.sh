@@ -7,7 +7,7 @@ small_set data
 
 expect "--version" "$frcnn" --version
 holds "--version" out.txt 'oneDNN [0-9.]+, HDF5 [0-9.]+'
-for command in train eval score detect inspect synth report; do
+for command in train eval score detect inspect synth report op; do
   expect "$command --help" "$frcnn" $command --help
   holds "$command --help" out.txt "Example: frcnn $command "
 done
@@ -54,4 +54,19 @@ same "train again" run/model.h5 run2/model.h5
 # Global options may stand in front of the command as well.
 expect "options in front" "$frcnn" --threads 1 --mem-limit 2GiB inspect data
 refuses "memory limit" 1 'memory' "$frcnn" --mem-limit 200kB train "$config" --data data --out run3
+# One operation on arrays from a file, and all of them on random cases.
+expect "op --random" "$frcnn" op roi_align --random 7 --out case.h5
+expect "op" "$frcnn" op roi_align --in case.h5 --out result.h5 --set sampling_ratio=3
+holds "op" out.txt 'd_x +float32 +\('
+expect "op again" "$frcnn" op roi_align --in case.h5 --out result2.h5 --set sampling_ratio=3
+same "op again" result.h5 result2.h5
+expect "op --compare" "$frcnn" op conv2d --compare cpu,cpu --cases 8
+holds "op --compare" out.txt 'onednn_winograd +8 '
+expect "op --list --json" "$frcnn" op --list --json
+holds "op --list --json" out.txt '"name":"iou_match"'
+refuses "op of another name" 2 "did you mean 'roi_align'" "$frcnn" op roi_algin --in case.h5 --out no.h5
+refuses "op of another file" 1 "of the operation 'roi_align', not of 'nms'" \
+  "$frcnn" op nms --in case.h5 --out no.h5
+refuses "op without --out" 2 '--out is missing' "$frcnn" op nms --in case.h5
+absent "op" no.h5 no.h5.tmp
 finish
