@@ -21,7 +21,7 @@ struct Normalize {
 
   __device__ Constants<T> constants(int64_t c) const {
     const double scale = rstd != nullptr ? static_cast<double>(rstd[c]) : rstd_of(epsilon, var[c]);
-    Constants<T> made;
+    Constants<T> made = {};
     made.mean = mean[c];
     made.factor = static_cast<T>(scale * value_or(gamma, c, 1));
     made.shift = static_cast<T>(value_or(beta, c, 0));
@@ -91,7 +91,7 @@ struct FinishMoments {
 
 /// A channel's count, mean and sum of squared deviations.
 struct Welford {
-  double count = 0, mean = 0, squares = 0;
+  double count, mean, squares;
 
   __device__ void add(double x) {  // Welford, Technometrics 1962
     count += 1;
@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int64_t e = thread; e < size; e += kThreads) normalize.y[place(e)] = T(0);
     return;
   }
-  Welford mine;
+  Welford mine = {};
   for (int64_t e = thread; e < size; e += kThreads)
     mine.add(static_cast<double>(normalize.x[place(e)]));
   parts[thread] = mine;

@@ -150,10 +150,11 @@ __global__ void __launch_bounds__(1024)
 
 // ----------------------------------------------------------------------------- element by element
 
-/// What a number of channel c is multiplied with and moved by; zero for the padding.
+/// What a number of channel c is multiplied with and moved by; zero for the padding. No initial
+/// values here: arrays of it lie in shared memory.
 template <typename T>
 struct Constants {
-  T mean = 0, factor = 0, shift = 0, slope = 0;
+  T mean, factor, shift, slope;
 };
 
 /// Calls apply.run<N>(at, constants) for every pack of the map; apply.constants(c) is called once

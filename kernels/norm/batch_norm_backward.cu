@@ -76,7 +76,7 @@ struct InputGradient {
 
   __device__ Constants<T> constants(int64_t c, double sum, double with_x) const {
     const double scale = a.scale(c);
-    Constants<T> made;
+    Constants<T> made = {};
     made.factor = static_cast<T>(scale * value_or(a.gamma, c, 1));
     if (!centre) return made;
     made.mean = a.mean[c];
