@@ -39,9 +39,12 @@ struct Case {
   bool aligned = false;
 };
 const Case kCases[] = {
-    {{2, 37, 19, 14, 1}, 7, 7, 9, 1.0 / 16},       {{1, 64, 9, 17, 1}, 2, 3, 6, 0.11, 3, true},
-    {{3, 5, 8, 8, 1}, 3, 2, 12, 1.0 / 8, 0, true}, {{1, 4, 1, 1, 1}, 1, 1, 3, 1.0, -1, false},
+    {{2, 37, 19, 14, 1}, 7, 7, 9, 1.0 / 16},
+    {{1, 64, 9, 17, 1}, 2, 3, 6, 0.11, 3, true},
+    {{3, 5, 8, 8, 1}, 3, 2, 12, 1.0 / 8, 0, true},
+    {{1, 4, 1, 1, 1}, 1, 1, 3, 1.0, -1, false},
     {{1, 32, 6, 7, 1}, 14, 14, 2, 0.25, 1, false},
+    {{1, 4, 6, 7, 1}, 28, 20, 2, 0.25, 1, false},  // too much for shared memory
 };
 
 template <typename T>
@@ -270,6 +273,40 @@ TEST_CASE("GPU RoI operations: no RoIs, counts below zero and beyond the room, m
                                  many.data(), align_version);
       FRCNN_CHECK_SAME(gradient.host(), align_dx, 1e-4, 1e-5);
     }
+  });
+}
+
+TEST_CASE("GPU RoI operations: a recorded graph follows the count on the device", "[roi]") {
+  const MapLayout map{2, 8, 7, 6, 8};
+  const auto x = random_map<float>(map, -1, 1, 1);
+  const auto rois = make_rois<float>(8, 2, 112, 96);
+  const RoiPoolParams params{3, 3, 1.0 / 16, 1.0 / 16};
+  const auto dy = random_vector<float>(8 * 8 * 9, -1, 1, 2);
+  for_backends([&](auto on) {
+    constexpr Backend B = decltype(on)::backend;
+    const gpu::Stream stream = gpu::create_stream<B>();
+    const DeviceArray<B, float> gx(x), grois(rois), gdy(dy), gy(dy.size()), gdx(x.size());
+    const DeviceArray<B, int32_t> at(dy.size()), count(std::vector<int32_t>{0});
+    gpu::synchronize<B>(nullptr);
+    const gpu::Graph<B> graph(stream, [&] {
+      gpu::roi_pool_forward<B>(stream, map, params, 8, gx.data(), grois.data(), gy.data(),
+                               at.data(), count.data());
+      gpu::roi_pool_backward<B>(stream, map, params, 8, grois.data(), gdy.data(), at.data(),
+                                gdx.data(), count.data());
+    });
+    for (const int32_t live : {8, 3, 0}) {
+      gpu::copy_to_device<B>(stream, count.data(), &live, sizeof live);
+      graph.replay(stream);
+      gpu::synchronize<B>(stream);
+      std::vector<float> y(dy.size(), 0), dx(x.size());
+      std::vector<int32_t> argmax(dy.size(), -1);
+      cpu::roi_pool_forward(map, params, live, x.data(), rois.data(), y.data(), argmax.data());
+      cpu::roi_pool_backward(map, params, live, rois.data(), dy.data(), argmax.data(), dx.data());
+      FRCNN_CHECK_SAME(gy.host(), y, 0, 0);
+      CHECK(at.host() == argmax);
+      FRCNN_CHECK_SAME(gdx.host(), dx, 0, 0);
+    }
+    gpu::destroy_stream<B>(stream);
   });
 }
 
