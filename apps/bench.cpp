@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/bench/commands.h"
 #include "apps/commands.h"
 #include "apps/terminal.h"
 #include "engine/memory.h"
@@ -144,6 +145,8 @@ void add_bench(CLI::App& app, Action& action) {
   CLI::App* bench = app.add_subcommand("bench", "measure how long the work takes");
   bench->require_subcommand(1);
   bench->footer("Example: frcnn bench model --height 600 --width 800");
+  add_bench_kernels(*bench, action);
+  add_bench_layers(*bench, action);
   auto a = std::make_shared<BenchArguments>();
   CLI::App* model = bench->add_subcommand(
       "model", "whole inference and whole training step of one image, random weights");

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/commands.h"
+#include "apps/op_device.h"
 #include "apps/ops/case_file.h"
 #include "apps/ops/compare.h"
 #include "apps/ops/desk.h"
@@ -15,7 +16,7 @@ namespace frcnn::apps {
 namespace {
 
 struct OpArguments {
-  std::string name, in, out, device = "cpu", version, compare;
+  std::string name, in, out, version, compare;
   std::vector<std::string> settings;
   int64_t random = -1, cases = 200, seed = 1;
   bool list = false, json = false, markdown = false;
@@ -28,12 +29,12 @@ int print(const std::string& text) {
 
 /// `--in case.h5 --out result.h5`
 int run_file(const OpArguments& a, const ops::Operation& op) {
+  const ops::Choice choice{op_device(), a.version};
   ops::Case given = ops::read_case(a.in, op);
   for (const std::string& setting : a.settings) {
     const auto [name, value] = ops::parse_setting(op, setting);
     given.params[name] = value;
   }
-  const ops::Choice choice{ops::device_of(a.device), a.version};
   ops::Case result;
   result.arrays = ops::run_case(op, given, choice);
   ops::write_case(a.out, op, result);
@@ -139,8 +140,6 @@ void add_op(CLI::App& app, Action& action) {
   op->add_flag("--list", a->list, "all operations");
   op->add_option("--in", a->in, "inputs, HDF5")->type_name("FILE");
   op->add_option("--out", a->out, "results, or the random case, HDF5")->type_name("FILE");
-  op->add_option("--device", a->device, "cpu, cuda or emulated (the GPU kernels on the CPU)")
-      ->capture_default_str();
   op->add_option("--version", a->version, "of the kernel; default: the best");
   op->add_option("--set", a->settings, "change one parameter")->type_name("NAME=VALUE");
   op->add_option("--random", a->random, "write the random case of this seed to --out")

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <map>
@@ -51,9 +52,19 @@ class Array {
     return array;
   }
 
+  /// An array of any extent that repeats the numbers of `pattern`: the large inputs of benchmarks
+  /// without their memory.
+  static Array repeating(Extent extent, const Array& pattern) {
+    Array array = pattern;
+    array.extent_ = std::move(extent);
+    return array;
+  }
+
   Type type() const { return type_; }
   const Extent& extent() const { return extent_; }
-  int64_t count() const { return static_cast<int64_t>(bytes_.size() / size_of(type_)); }
+  int64_t count() const { return count_of(extent_); }
+  /// Numbers that are stored: fewer than count() when they repeat.
+  int64_t stored() const { return static_cast<int64_t>(bytes_.size() / size_of(type_)); }
   unsigned char* raw() { return bytes_.data(); }
   const unsigned char* raw() const { return bytes_.data(); }
   size_t bytes() const { return bytes_.size(); }
@@ -104,14 +115,16 @@ To cast_number(From value) {
 template <typename T>
 std::vector<T> Array::as() const {
   std::vector<T> values(static_cast<size_t>(count()));
+  const auto own = std::min(values.size(), static_cast<size_t>(stored()));
   with_stored(type_, [&](auto zero) {
     using S = decltype(zero);
-    for (size_t i = 0; i < values.size(); ++i) {
-      S stored;
-      std::memcpy(&stored, bytes_.data() + i * sizeof(S), sizeof(S));
-      values[i] = cast_number<T>(stored);
+    for (size_t i = 0; i < own; ++i) {
+      S number;
+      std::memcpy(&number, bytes_.data() + i * sizeof(S), sizeof(S));
+      values[i] = cast_number<T>(number);
     }
   });
+  for (size_t i = own; i < values.size(); ++i) values[i] = values[i - own];
   return values;
 }
 
@@ -121,8 +134,8 @@ void Array::set(const std::vector<T>& values) {
     using S = decltype(zero);
     bytes_.resize(values.size() * sizeof(S));
     for (size_t i = 0; i < values.size(); ++i) {
-      const S stored = cast_number<S>(values[i]);
-      std::memcpy(bytes_.data() + i * sizeof(S), &stored, sizeof(S));
+      const S number = cast_number<S>(values[i]);
+      std::memcpy(bytes_.data() + i * sizeof(S), &number, sizeof(S));
     }
   });
 }

@@ -246,6 +246,7 @@ void write_array(hid_t file, const std::string& name, const Array& array) {
       succeed(H5Dcreate2(file, name.c_str(), file_type(array.type()), space.get(), H5P_DEFAULT,
                          properties.get(), H5P_DEFAULT),
               H5Dclose, fmt::format("write dataset '{}'", name));
+  FRCNN_INVARIANT(array.stored() == array.count());
   if (array.count() > 0)
     check(H5Dwrite(set.get(), memory_type(array.type()), H5S_ALL, H5S_ALL, H5P_DEFAULT,
                    array.raw()) >= 0,

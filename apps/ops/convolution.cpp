@@ -18,7 +18,10 @@ std::vector<ParameterDoc> conv_parameters() {
   return {integer("stride_h", 1, "rows between windows"),
           integer("stride_w", 1, "columns between windows"),
           integer("pad_h", 0, "zero rows around the map"),
-          integer("pad_w", 0, "zero columns around the map"), layout_parameter()};
+          integer("pad_w", 0, "zero columns around the map"),
+          layout_parameter(),
+          word("out_layout", "same", "of y in device memory",
+               {"same", "nchw", "nhwc", "blocked8", "blocked16"})};
 }
 
 Tolerance conv_tolerance(const std::string& version, const std::string& type) {
@@ -64,6 +67,7 @@ Case random_conv(Random& r, bool pooled) {
               {"pad_h", pad_h},
               {"pad_w", pad_w},
               {"layout", r.word(layout_names())}};
+  if (r.chance(0.2)) c.params["out_layout"] = r.word(layout_names());
   if (pooled) return c;
   // A ReLU's mask jumps where rounding changes a sign: with it, no gradient.
   if (r.chance(0.3))
@@ -77,7 +81,7 @@ Case random_conv(Random& r, bool pooled) {
 
 /// A convolution 3x3 of VGG16 with bias, ReLU and gradients.
 BenchCase vgg_conv(const std::string& name, int64_t in, int64_t out, int64_t h, int64_t w,
-                   bool gradients, const std::string& type) {
+                   bool gradients, const std::string& type, bool pooled = false) {
   return {fmt::format("{} {}>{} {}x{} {}", name, in, out, h, w, type), [=] {
             Random r(1);
             Case c;
@@ -89,7 +93,7 @@ BenchCase vgg_conv(const std::string& name, int64_t in, int64_t out, int64_t h, 
                         {"pad_w", int64_t{1}},
                         {"layout", std::string("nhwc")},
                         {"type", type}};
-            if (!gradients) c.params["relu"] = true;
+            if (!gradients && !pooled) c.params["relu"] = true;
             return c;
           }};
 }
@@ -108,7 +112,7 @@ constexpr VggLayer kVgg16[] = {{"conv1_1", 3, 64, 600, 1000},   {"conv1_2", 64, 
 
 std::vector<BenchCase> conv_bench(const std::string& shapes, bool pooled) {
   if (shapes == "small") {
-    std::vector<BenchCase> cases = {vgg_conv("small", 32, 32, 20, 20, !pooled, "f32")};
+    std::vector<BenchCase> cases = {vgg_conv("small", 32, 32, 20, 20, !pooled, "f32", pooled)};
     if (!pooled) cases.push_back(vgg_conv("small", 32, 32, 20, 20, false, "bf16"));
     return cases;
   }
@@ -120,7 +124,7 @@ std::vector<BenchCase> conv_bench(const std::string& shapes, bool pooled) {
               ? l.h > 150
               : std::string_view(l.name) == "conv3_3" || std::string_view(l.name) == "conv4_3";
       if (!pooled || before_pool)
-        cases.push_back(vgg_conv(l.name, l.in, l.out, l.h, l.w, !pooled, type));
+        cases.push_back(vgg_conv(l.name, l.in, l.out, l.h, l.w, !pooled, type, pooled));
     }
   return cases;
 }
@@ -152,6 +156,7 @@ void add_convolution(Operations& list) {
   conv.ladders[0].cpu_standard = "onednn";
   conv.prepare = prepare_conv;
   conv.tolerance = conv_tolerance;
+  conv.traffic = [](const std::string& pass) { return product_traffic(pass); };
   conv.magnitudes = {"x", "w", "b", "d_y"};
   conv.flops = conv_flops;
   conv.random_case = [](Random& r) { return random_conv(r, false); };
@@ -174,6 +179,9 @@ void add_convolution(Operations& list) {
     return v.name != "tiled" && v.name != "mma_tf32" && v.name != "mma_bf16";
   });
   pooled.ladders[0].gpu_standard = "tiled";
+  pooled.ladders[0].cpu = cpu_versions({{"reference", "convolution as loops, then pooling"},
+                                        {"onednn", "oneDNN's convolution, then pooling"}});
+  pooled.ladders[0].cpu_standard = "onednn";
   pooled.prepare = prepare_conv_pool;
   pooled.tolerance = conv_tolerance;
   pooled.magnitudes = {"x", "w", "b"};

@@ -16,7 +16,7 @@ Conv2dParams conv_params(const Desk& d) {
   Conv2dParams p;
   p.input = d.map("x");
   p.out_channels = d.letter("O");
-  p.out_block = d.block(p.out_channels);
+  p.out_block = d.block(p.out_channels, "out_layout");
   p.kernel_h = static_cast<int>(d.letter("kh")), p.kernel_w = static_cast<int>(d.letter("kw"));
   p.stride_h = static_cast<int>(d.integer("stride_h"));
   p.stride_w = static_cast<int>(d.integer("stride_w"));
@@ -290,10 +290,18 @@ void prepare_conv_pool(Desk& d) {
     const MapLayout out = max_pool_layout(p.output(), pool);
     auto* y = d.output_map<float>("y", out);
     auto* window = d.output_map<uint8_t>("window", out);
-    d.pass("forward", [=] {
-      cpu::conv2d_forward_reference(p, x, w, b, before);
-      cpu::max_pool_forward(p.output(), pool, before, y, window);
-    });
+    if (d.version() == 0) {
+      d.pass("forward", [=] {
+        cpu::conv2d_forward_reference(p, x, w, b, before);
+        cpu::max_pool_forward(p.output(), pool, before, y, window);
+      });
+    } else {
+      const Planned plan(d, p, LayerPass::forward_inference, w);
+      d.pass("forward", [=] {
+        plan.plan->forward(x, plan.weights, b, before, plan.scratch);
+        cpu::max_pool_forward(p.output(), pool, before, y, window);
+      });
+    }
     return;
   }
   on_type<float, Bfloat16>(d, [&](auto t) {

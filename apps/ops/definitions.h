@@ -105,6 +105,15 @@ inline std::function<Tolerance(const std::string&, const std::string&)> rounding
   };
 }
 
+/// What the passes of a layer y = x w + b read and write.
+inline std::vector<std::string> product_traffic(const std::string& pass) {
+  if (pass == "backward_data") return {"d_y", "w", "d_x"};
+  if (pass == "backward_weights") return {"x", "d_y", "d_w", "d_b"};
+  if (pass == "mask") return {"y", "d_y"};
+  if (pass == "forward") return {"x", "w", "b", "y"};
+  return {"w"};
+}
+
 /// Throws Error when an image number of a (R, 5) array of RoIs is none of `images`.
 void check_rois(const Desk& d, const std::string& name, int64_t images);
 

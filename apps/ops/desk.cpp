@@ -73,8 +73,9 @@ int64_t Desk::letter(const std::string& name) const {
   check(found != letters_.end(), "[{}] no array gives {}", op_.name, name);
   return found->second;
 }
-int64_t Desk::block(int64_t channels) const {
-  const std::string& layout = text("layout");
+int64_t Desk::block(int64_t channels, const std::string& parameter) const {
+  const std::string& layout = text(parameter);
+  if (layout == "same") return block(channels);
   if (layout == "nhwc") return std::max<int64_t>(channels, 1);
   if (layout == "blocked8") return 8;
   return layout == "blocked16" ? 16 : 1;
@@ -124,8 +125,9 @@ void* Desk::upload(const void* host, size_t bytes) {
   return device;
 }
 void* Desk::scratch(size_t bytes, bool zeroed) {
-  const std::vector<unsigned char> content(bytes, zeroed ? 0x00 : 0xFF);
-  return upload(content.data(), bytes);
+  void* device = fresh(bytes);
+  memory_.fill(device, zeroed ? 0x00 : 0xFF, bytes);
+  return device;
 }
 
 template <typename T>
@@ -143,18 +145,32 @@ std::vector<T> Desk::in_layout(const Array& plain, const kernels::MapLayout& lay
 }
 
 template <typename T>
+T* Desk::upload_repeating(const Array& array, int64_t count) {
+  const std::vector<T> own = Array::repeating({array.stored()}, array).as<T>();
+  T* device = static_cast<T*>(fresh(static_cast<size_t>(count) * sizeof(T)));
+  for (int64_t at = 0; at < count; at += array.stored())
+    memory_.upload(device + at, own.data(),
+                   static_cast<size_t>(std::min(array.stored(), count - at)) * sizeof(T));
+  return device;
+}
+
+template <typename T>
 T* Desk::input(const std::string& name) {
   if (!has(name)) return nullptr;
-  const std::vector<T> values = array(name).as<T>();
-  input_bytes_ += static_cast<double>(values.size() * sizeof(T));
-  return constant(values);
+  const Array& given = array(name);
+  bytes_[name] = static_cast<double>(given.count()) * sizeof(T);
+  if (given.stored() < given.count()) return upload_repeating<T>(given, given.count());
+  return constant(given.as<T>());
 }
 template <typename T>
 T* Desk::input_map(const std::string& name, const kernels::MapLayout& layout) {
   if (!has(name)) return nullptr;
-  const std::vector<T> values = in_layout<T>(array(name), layout);
-  input_bytes_ += static_cast<double>(values.size() * sizeof(T));
-  return constant(values);
+  const Array& given = array(name);
+  bytes_[name] = static_cast<double>(layout.size()) * sizeof(T);
+  const bool padded = layout.c % layout.block != 0;
+  if (given.stored() < given.count() && !padded)  // which number lies where does not matter
+    return upload_repeating<T>(given, layout.size());
+  return constant(in_layout<T>(given, layout));
 }
 
 template <typename T>
@@ -213,7 +229,7 @@ T* Desk::put(const std::string& name, Extent extent, const kernels::MapLayout* l
   result.device =
       start != nullptr ? upload(start->data(), result.bytes) : scratch(result.bytes, false);
   result.to_array = to_array<T>;
-  output_bytes_ += static_cast<double>(result.bytes);
+  bytes_[name] = static_cast<double>(result.bytes);
   results_.push_back(result);
   return static_cast<T*>(result.device);
 }
@@ -228,14 +244,14 @@ T* Desk::output_map(const std::string& name, const kernels::MapLayout& layout) {
 template <typename T>
 T* Desk::updated(const std::string& name, const std::string& input_name) {
   const std::vector<T> start = array(input_name).as<T>();
-  input_bytes_ += static_cast<double>(start.size() * sizeof(T));
+  bytes_[input_name] = static_cast<double>(start.size() * sizeof(T));
   return put<T>(name, extent(input_name), nullptr, &start);
 }
 template <typename T>
 T* Desk::updated_map(const std::string& name, const std::string& input_name,
                      const kernels::MapLayout& layout) {
   const std::vector<T> start = in_layout<T>(array(input_name), layout);
-  input_bytes_ += static_cast<double>(start.size() * sizeof(T));
+  bytes_[input_name] = static_cast<double>(start.size() * sizeof(T));
   return put<T>(name, extent(input_name), &layout, &start);
 }
 

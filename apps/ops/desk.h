@@ -19,6 +19,7 @@ class Memory {
   virtual void release(void* memory) = 0;
   virtual void upload(void* device, const void* host, size_t bytes) = 0;
   virtual void download(void* host, const void* device, size_t bytes) = 0;
+  virtual void fill(void* device, int byte, size_t bytes) = 0;
   /// Waits for the device; throws Error when some of its work failed.
   virtual void wait() = 0;
   /// Seconds that body() took, work that it began included.
@@ -62,8 +63,9 @@ class Desk {
   int64_t letter(const std::string& name) const;
   /// The layout of a (N, C, H, W) array in device memory, as the parameter `layout` says.
   kernels::MapLayout map(const std::string& name) const;
-  /// The channel block that the parameter `layout` means for a map of so many channels.
-  int64_t block(int64_t channels) const;
+  /// The channel block that the parameter `layout` (or another, where it is not "same") means for
+  /// a map of so many channels.
+  int64_t block(int64_t channels, const std::string& parameter = "layout") const;
   /// The version of a ladder as its enum on a GPU, as an index on the CPU.
   template <typename V = size_t>
   V version(size_t ladder = 0) const {
@@ -116,9 +118,12 @@ class Desk {
   void finish(std::function<void(Arrays&)> change) { finish_ = std::move(change); }
 
   const std::vector<Pass>& passes() const { return passes_; }
-  /// Bytes of the inputs that a pass reads at least, and of all outputs. Maps with padding.
-  double input_bytes() const { return input_bytes_; }
-  double output_bytes() const { return output_bytes_; }
+  /// Bytes of an input or output in device memory, padding included; 0 when there is none.
+  double bytes_of(const std::string& array) const {
+    const auto found = bytes_.find(array);
+    return found == bytes_.end() ? 0 : found->second;
+  }
+  const std::map<std::string, double>& bytes() const { return bytes_; }
   Memory& memory() const { return memory_; }
   /// Downloads all outputs. Throws Error when padding channels were not written as zero.
   Arrays results() const;
@@ -136,6 +141,9 @@ class Desk {
   size_t version_index(size_t ladder) const;
   void* upload(const void* host, size_t bytes);
   void* fresh(size_t bytes);
+  /// Uploads `own` numbers of T again and again until `count` are there.
+  template <typename T>
+  T* upload_repeating(const Array& array, int64_t count);
   template <typename T>
   std::vector<T> in_layout(const Array& plain, const kernels::MapLayout& layout) const;
   template <typename T>
@@ -155,7 +163,7 @@ class Desk {
   std::vector<Result> results_;
   std::vector<Pass> passes_;
   std::function<void(Arrays&)> finish_;
-  double input_bytes_ = 0, output_bytes_ = 0;
+  std::map<std::string, double> bytes_;
 };
 
 /// Runs every pass of a case once.

@@ -174,11 +174,7 @@ struct ReorderMap {
   static void prepare(Desk& d) {
     const MapLayout from = d.map("x");
     MapLayout to = from;
-    const std::string& name = d.text("to");
-    to.block = name == "nhwc"        ? std::max<int64_t>(from.c, 1)
-               : name == "blocked8"  ? 8
-               : name == "blocked16" ? 16
-                                     : 1;
+    to.block = d.block(from.c, "to");
     const T* x = d.input_map<T>("x", from);
     T* y = d.output_map<T>("y", to);
     const auto version = d.version<ReorderMapVersion>();

@@ -166,6 +166,7 @@ void add_linear(Operations& list) {
   op.ladders[0].cpu_standard = "onednn";
   op.prepare = prepare_linear;
   op.tolerance = linear_tolerance;
+  op.traffic = [](const std::string& pass) { return product_traffic(pass); };
   op.magnitudes = {"x", "w", "b", "d_y"};
   op.flops = [](const Case& c, const std::string& pass) {
     if (pass == "mask") return 0.0;

@@ -118,6 +118,10 @@ Operation max_pool() {
     c.arrays["d_y"] = r.floats({out.n, out.c, out.h, out.w}, -1, 1);
     return c;
   };
+  op.traffic = [](const std::string& pass) -> std::vector<std::string> {
+    if (pass == "backward") return {"d_y", "window", "d_x"};
+    return {"x", "y", "window"};
+  };
   op.bench = [](const std::string& shapes) {
     if (shapes == "small")
       return std::vector<BenchCase>{map_bench("2x2", {1, 16, 40, 40}, {20, 20}, {})};
@@ -149,6 +153,10 @@ Operation adaptive_max_pool() {
     c.arrays["d_y"] = r.floats({e[0], e[1], out_h, out_w}, -1, 1);
     c.params = {{"out_h", out_h}, {"out_w", out_w}, {"layout", r.word(layout_names())}};
     return c;
+  };
+  op.traffic = [](const std::string& pass) -> std::vector<std::string> {
+    if (pass == "backward") return {"d_y", "argmax", "d_x"};
+    return {"x", "y", "argmax"};
   };
   op.bench = [](const std::string& shapes) {
     const Extent e = shapes == "small" ? Extent{1, 16, 20, 20} : Extent{1, 512, 37, 62};

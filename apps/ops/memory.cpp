@@ -19,6 +19,9 @@ class CpuMemory : public Memory {
   void download(void* host, const void* device, size_t bytes) override {
     if (bytes > 0) std::memcpy(host, device, bytes);
   }
+  void fill(void* device, int byte, size_t bytes) override {
+    if (bytes > 0) std::memset(device, byte, bytes);
+  }
   void wait() override {}
   double seconds(const std::function<void()>& body) override {
     const auto begin = std::chrono::steady_clock::now();
@@ -40,6 +43,9 @@ class GpuMemory : public Memory {
   }
   void download(void* host, const void* device, size_t bytes) override {
     if (bytes > 0) gpu::copy_to_host<backend>(nullptr, host, device, bytes);
+  }
+  void fill(void* device, int byte, size_t bytes) override {
+    if (bytes > 0) gpu::fill_bytes<backend>(nullptr, device, byte, bytes);
   }
   void wait() override { gpu::synchronize<backend>(nullptr); }
   double seconds(const std::function<void()>& body) override {

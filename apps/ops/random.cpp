@@ -96,6 +96,10 @@ void add_random(Operations& list) {
                 {"step", r.below(1000)}};
     return c;
   };
+  dropout.traffic = [](const std::string& pass) -> std::vector<std::string> {
+    if (pass == "backward") return {"d_y", "d_x"};
+    return {"x", "y"};
+  };
   dropout.bench = [](const std::string& shapes) {
     const int64_t count = shapes == "small" ? 10000 : int64_t{128} * 4096;
     return std::vector<BenchCase>{{fmt::format("{} numbers", count), [=] {

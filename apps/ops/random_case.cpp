@@ -15,13 +15,12 @@ double Random::uniform(double low, double high) {
 }
 
 Array Random::floats(const Extent& extent, double low, double high) {
-  constexpr int64_t kOwn = 1 << 20;
-  Array array(Type::f32, extent);
-  std::vector<float> values(static_cast<size_t>(array.count()));
-  for (size_t i = 0; i < values.size(); ++i)
-    values[i] = i < kOwn ? static_cast<float>(uniform(low, high)) : values[i - kOwn];
-  array.set(values);
-  return array;
+  constexpr int64_t kOwn = 1000003;  // a prime: rows of a map do not become equal
+  const int64_t count = count_of(extent);
+  std::vector<float> values(static_cast<size_t>(std::min(count, kOwn)));
+  for (float& value : values) value = static_cast<float>(uniform(low, high));
+  const Array own = Array::of({static_cast<int64_t>(values.size())}, values);
+  return Array::repeating(extent, own);
 }
 
 Array Random::coarse(const Extent& extent, double low, double high) {

@@ -25,7 +25,7 @@ class Random {
   }
   std::string word(const std::vector<std::string>& choices) { return pick(choices); }
 
-  /// Uniform in [low, high). Arrays beyond a million numbers repeat: they are for benchmarks.
+  /// Uniform in [low, high). Arrays beyond a million numbers repeat themselves (benchmarks).
   Array floats(const Extent& extent, double low, double high);
   /// The same in steps of 1/8, so that equal numbers occur, among them 0 and -0.
   Array coarse(const Extent& extent, double low, double high);

@@ -108,6 +108,9 @@ struct Operation {
   std::vector<std::string> magnitudes;
   /// Floating-point operations of a pass; none: it is bound by memory.
   std::function<double(const Case&, const std::string& pass)> flops;
+  /// Arrays that a pass must read and write, for GB/s. Default: all but gradients, and for passes
+  /// named backward... the inputs and all gradients.
+  std::function<std::vector<std::string>(const std::string& pass)> traffic;
   std::function<std::vector<BenchCase>(const std::string& shapes)> bench;
 
   bool differentiable() const;

@@ -157,6 +157,10 @@ void add_roi_pooling(Operations& list) {
     if (r.chance(0.2)) sprinkle_specials(r, c.arrays["x"]);
     return c;
   };
+  pool.traffic = [](const std::string& pass) -> std::vector<std::string> {
+    if (pass == "backward") return {"rois", "d_y", "argmax", "d_x"};
+    return {"x", "rois", "y", "argmax"};
+  };
   pool.bench = roi_bench;
   list.push_back(pool);
 
@@ -181,6 +185,10 @@ void add_roi_pooling(Operations& list) {
     c.params["sampling_ratio"] = r.between(0, 3);
     c.params["aligned"] = r.chance(0.5);
     return c;
+  };
+  align.traffic = [](const std::string& pass) -> std::vector<std::string> {
+    if (pass == "backward") return {"rois", "d_y", "d_x"};
+    return {"x", "rois", "y"};
   };
   align.bench = roi_bench;
   list.push_back(align);

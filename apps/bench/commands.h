@@ -1,0 +1,11 @@
+#pragma once
+
+#include "apps/commands.h"
+
+namespace frcnn::apps {
+
+// Parts of `frcnn bench`.
+void add_bench_kernels(CLI::App& bench, Action& action);
+void add_bench_layers(CLI::App& bench, Action& action);
+
+}  // namespace frcnn::apps
