@@ -19,6 +19,8 @@ packages=(
   libfmt-dev libspdlog-dev
   catch2               # tests
   libboost-context-dev # fibers that run the GPU kernels in tests
+  libzip-dev           # torch, Keras 3 and NumPy archives
+  libprotobuf-dev protobuf-compiler libonnx-dev  # ONNX and Caffe files
 )
 dev_packages=(clang-format-14 clang-tidy-14 libomp-14-dev)
 

@@ -119,7 +119,7 @@ Timing measure(ops::Memory& memory, const std::function<void()>& run, double bud
   for (int i = 0; i < samples; ++i) times.push_back(once(runs));
   std::sort(times.begin(), times.end());
   const auto at = [&](double share) {
-    return times[static_cast<size_t>(share * static_cast<double>(times.size() - 1) + 0.5)];
+    return times[static_cast<size_t>(std::lround(share * static_cast<double>(times.size() - 1)))];
   };
   return {at(0.5), at(0.25), at(0.75), times.front(), samples};
 }

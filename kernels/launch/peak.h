@@ -19,7 +19,8 @@ constexpr double peak_flops(PeakArithmetic arithmetic, int64_t blocks, int64_t r
   // Per block and round 16 steps of 8 chains: a multiply-add per thread, or a product per warp.
   const double chains = 16.0 * 8.0 * static_cast<double>(blocks) * static_cast<double>(rounds);
   if (arithmetic == PeakArithmetic::f32) return chains * 256 * 2;
-  return chains * (256 / 32) * 2 * 16 * 8 * (arithmetic == PeakArithmetic::tf32 ? 8 : 16);
+  constexpr double warps = 8;
+  return chains * warps * 2 * 16 * 8 * (arithmetic == PeakArithmetic::tf32 ? 8 : 16);
 }
 
 /// `blocks` blocks of 256 threads, each `rounds` rounds of independent chains. `sink` (device
