@@ -22,7 +22,8 @@ target_link_libraries(frcnn_all INTERFACE ${frcnn_libraries})
 set_target_properties(frcnn_all PROPERTIES EXPORT_NAME frcnn)
 add_library(frcnn::frcnn ALIAS frcnn_all)
 
-install(TARGETS ${frcnn_libraries} frcnn_hdf5 frcnn_all EXPORT frcnn-targets
+install(TARGETS ${frcnn_libraries} frcnn_hdf5 frcnn_zip frcnn_protobuf frcnn_onnx
+        frcnn_all EXPORT frcnn-targets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT frcnn-targets NAMESPACE frcnn:: DESTINATION ${FRCNN_PACKAGE_DIR})
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/frcnn-config.cmake.in
