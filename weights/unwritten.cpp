@@ -1,7 +1,6 @@
 // Readers that are being written; this file goes when the last of them stands.
 #include "kernels/launch/check.h"
 #include "weights/formats.h"
-#include "weights/zip_archive.h"
 
 namespace frcnn {
 
@@ -36,17 +35,6 @@ File open_numpy(const Path&) {
 }
 File open_caffe(const Path&) {
   fail("not written yet");
-}
-// zip
-struct ZipArchive::Impl {
-  std::vector<Entry> entries;
-};
-ZipArchive::ZipArchive(const Path&) {
-  fail("not written yet");
-}
-ZipArchive::~ZipArchive() = default;
-const std::vector<ZipArchive::Entry>& ZipArchive::entries() const {
-  return impl_->entries;
 }
 // onnx
 File open_onnx_weights(const Path&) {
