@@ -15,6 +15,7 @@ enum class GpuMath : uint8_t {
 /// Of the whole program; f32 at the start. Set it before a model runs.
 GpuMath gpu_math();
 void set_gpu_math(GpuMath math);
+const char* name_of(GpuMath math);
 /// "f32", "tf32" or "bf16"; UsageError for other words.
 GpuMath gpu_math_by_name(const std::string& name);
 

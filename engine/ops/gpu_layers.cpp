@@ -1,7 +1,5 @@
 #include "engine/ops/gpu_layers.h"
 
-#include <atomic>
-
 #include "engine/dispatch.h"
 #include "engine/gpu_math.h"
 #include "kernels/conv/conv2d_gpu.h"
@@ -15,8 +13,6 @@ using kernels::ConvVersion;
 using kernels::LayerPass;
 using kernels::LinearParams;
 using kernels::LinearVersion;
-
-std::atomic<GpuMath> g_math{GpuMath::f32};  // NOLINT: one setting of the program
 
 template <typename T>
 ConvVersion conv_version(const Conv2dParams& p, LayerPass pass) {
@@ -82,19 +78,6 @@ void with_linear(const LinearParams& p, LayerPass pass, const Tensor& x, const B
 }
 
 }  // namespace
-
-GpuMath gpu_math() {
-  return g_math;
-}
-void set_gpu_math(GpuMath math) {
-  g_math = math;
-}
-GpuMath gpu_math_by_name(const std::string& name) {
-  if (name == "f32") return GpuMath::f32;
-  if (name == "tf32") return GpuMath::tf32;
-  if (name == "bf16") return GpuMath::bf16;
-  throw UsageError(fmt::format("--gpu-math {}: expected f32, tf32 or bf16", name));
-}
 
 void gpu_conv2d_forward(const Conv2dParams& p, const Tensor& x, const Tensor& w, const Tensor& b,
                         Tensor& y, PackedWeights* cache) {
