@@ -13,8 +13,11 @@ if(NOT FRCNN_NVCC)
 endif()
 set(CMAKE_CUDA_COMPILER ${FRCNN_NVCC} CACHE FILEPATH "nvcc")
 set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})
+# Machine code for A100, other Ampere, Ada and Hopper cards, for Hopper with its own instructions
+# (90a: wgmma, TMA), and PTX that the driver of a newer card translates. Preset cuda-all has more.
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-  set(CMAKE_CUDA_ARCHITECTURES 80 90 CACHE STRING "GPU architectures to compile for (80 or newer)")
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 86-real 89-real 90a-real 90-virtual CACHE STRING
+      "GPU architectures to compile for (75 or newer)")
 endif()
 enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
