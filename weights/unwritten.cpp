@@ -7,19 +7,6 @@ namespace frcnn {
 using Path = std::filesystem::path;
 using File = std::unique_ptr<WeightFile>;
 
-// keras
-File open_keras_hdf5(const Path&) {
-  fail("not written yet");
-}
-File open_keras_zip(const Path&) {
-  fail("not written yet");
-}
-bool is_frcnn_checkpoint(const Path&) {
-  return true;
-}
-File open_frcnn_checkpoint(const Path&) {
-  fail("not written yet");
-}
 // torch
 File open_torch_zip(const Path&) {
   fail("not written yet");
@@ -34,10 +21,6 @@ File open_numpy(const Path&) {
   fail("not written yet");
 }
 File open_caffe(const Path&) {
-  fail("not written yet");
-}
-// onnx
-File open_onnx_weights(const Path&) {
   fail("not written yet");
 }
 

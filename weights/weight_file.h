@@ -27,9 +27,13 @@ enum class WeightOrder : uint8_t {
 
 /// One array of a file.
 struct WeightEntry {
-  std::string name;  ///< as the file spells it, unique; groups are joined by '/'
+  /// As the file spells it, unique; groups are joined by '/'. Keras spells one layer's arrays in
+  /// many ways: there it is "<layer>/<array>" ("block1_conv1/kernel"), and `path` is the file's
+  /// own.
+  std::string name;
   StoredType type = StoredType::f32;
-  Shape shape;  ///< as the file has it; rank 0 is one number
+  Shape shape;            ///< as the file has it; rank 0 is one number
+  std::string path = {};  ///< where the file has it, when `name` does not say so
 };
 
 /// The arrays of a file of weights in any format, listed at once and read one at a time.

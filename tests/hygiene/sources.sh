@@ -33,7 +33,7 @@ forbid 'a library prints' \
   'std::(cout|cerr|clog)|\b(std::)?f?(printf|puts|putchar)\(|fmt::print' \
   'kernels/launch/check\.cpp' "${libraries[@]}"
 forbid 'a library exits' '(^|[^_[:alnum:].>])(std::)?(_?exit|quick_exit|abort|terminate)\(' \
-  'kernels/launch/check\.cpp' "${libraries[@]}"
+  'kernels/launch/check\.cpp|weights/apart\.cpp' "${libraries[@]}"
 forbid 'assert() is lost in release builds: use check() or FRCNN_INVARIANT' \
   '(^|[^_[:alnum:]])assert\(' 'none' "${folders[@]}"
 forbid 'random numbers come from kernels/random/philox.h' \

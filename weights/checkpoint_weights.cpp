@@ -1,0 +1,59 @@
+// Checkpoints of this program as a WeightFile: parameters and buffers; the state of the optimiser
+// is left out.
+#include "kernels/launch/check.h"
+#include "weights/checkpoint.h"
+#include "weights/checkpoint_format.h"
+#include "weights/formats.h"
+#include "weights/hdf5_reader.h"
+
+namespace frcnn {
+namespace {
+
+namespace fs = std::filesystem;
+
+class CheckpointFile final : public WeightFile {
+ public:
+  explicit CheckpointFile(const fs::path& path)
+      : WeightFile(path, "frcnn checkpoint", WeightOrder::torch), file_(path) {
+    if (file_.text("", "format").value_or("") != checkpoint_format::kMagic)
+      file_.refuse("an HDF5 file, but not a checkpoint of frcnn");
+    for (const char* group : {"parameters", "buffers"}) {
+      if (!file_.exists(group)) continue;
+      for (const std::string& name : file_.members(group))
+        add(file_.describe(fmt::format("{}/{}", group, name), name));
+    }
+    if (entries().empty()) file_.refuse("the checkpoint has no parameters");
+    metadata_["program_version"] = file_.text("", "program_version").value_or("");
+    metadata_["config"] = file_.text("", "config").value_or("");
+    std::string classes;
+    for (const std::string& name : file_.texts("", "classes"))
+      classes += (classes.empty() ? "" : "\n") + name;
+    metadata_["classes"] = classes;
+  }
+
+  void read_rows(const WeightEntry& entry, int64_t first, int64_t count,
+                 float* out) const override {
+    const int64_t rows = entry.shape.rank() == 0 ? 1 : entry.shape[0];
+    check(first >= 0 && count >= 0 && first <= rows && count <= rows - first,
+          "{}: rows {} to {} of \"{}\", which has {}", path().string(), first, first + count,
+          entry.name, rows);
+    if (count > 0) file_.read_rows(entry.path, entry.shape, first, count, out);
+  }
+
+ private:
+  Hdf5Reader file_;
+};
+
+}  // namespace
+
+bool is_frcnn_checkpoint(const fs::path& file) {
+  const Hdf5Reader reader(file);
+  return reader.has_attribute("", "format") &&
+         reader.text("", "format").value_or("") == checkpoint_format::kMagic;
+}
+
+std::unique_ptr<WeightFile> open_frcnn_checkpoint(const fs::path& file) {
+  return std::make_unique<CheckpointFile>(file);
+}
+
+}  // namespace frcnn
