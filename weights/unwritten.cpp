@@ -8,12 +8,6 @@ using Path = std::filesystem::path;
 using File = std::unique_ptr<WeightFile>;
 
 // torch
-File open_torch_zip(const Path&) {
-  fail("not written yet");
-}
-File open_torch_legacy(const Path&) {
-  fail("not written yet");
-}
 File open_safetensors(const Path&) {
   fail("not written yet");
 }
