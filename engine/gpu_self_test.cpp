@@ -108,7 +108,7 @@ void gpu_self_test(Device device) {
   const std::vector<Case> cases = {
       {"conv2d",
        [](const auto& in) {
-         return conv2d(in[0], in[1], in[2], {1, 1, true});
+         return conv2d(in[0], in[1], in[2], Conv2dOptions::square(1, 1, true));
        },
        {numbers({2, 16, 9, 10}, 1), numbers({24, 16, 3, 3}, 2), numbers({24}, 3)}},
       {"linear",

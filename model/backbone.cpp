@@ -113,7 +113,7 @@ Backbone::Backbone(const BackboneSpec& spec, const BackboneConfig& config, Param
     const std::string name = "backbone." + layer.name;
     switch (layer.type) {
       case LayerSpec::Type::conv: {
-        Conv2dOptions options{layer.stride, layer.padding, !layer.batch_norm};
+        const auto options = Conv2dOptions::square(layer.stride, layer.padding, !layer.batch_norm);
         ConvLayer made{Conv2d(parameters, name, channels, layer.channels, layer.kernel, options,
                               make_initializer(config.init), !layer.batch_norm),
                        {}};

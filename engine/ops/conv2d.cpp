@@ -49,9 +49,11 @@ void backward_weights(Conv2dParams p, const Tensor& x, const Tensor& dy, Tensor&
 
 Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
               const Conv2dOptions& options, PackedWeights* packed) {
-  check(input.rank() == 4 && weight.rank() == 4 && input.dim(1) == weight.dim(1),
-        "[conv2d] expected x (N, C, H, W) and weight (O, C, kh, kw), got {} and {}",
-        input.shape().string(), weight.shape().string());
+  check(input.rank() == 4 && weight.rank() == 4 && options.groups > 0 &&
+            input.dim(1) == weight.dim(1) * options.groups,
+        "[conv2d] expected x (N, C, H, W) and weight (O, C / groups, kh, kw), got {} and {} with "
+        "{} groups",
+        input.shape().string(), weight.shape().string(), options.groups);
   check_layer("conv2d", input, weight, bias);
   // On the CPU pictures with up to 3 channels are read as they are, everything else in the
   // preferred block; on a GPU all maps are NHWC, where a filter's neighbours are neighbours in
@@ -67,15 +69,14 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
   p.out_block = gpu ? p.out_channels : preferred;
   p.kernel_h = static_cast<int>(weight.dim(2));
   p.kernel_w = static_cast<int>(weight.dim(3));
-  p.stride_h = p.stride_w = options.stride;
-  p.pad_h = p.pad_w = options.padding;
+  p.stride_h = options.stride_h, p.stride_w = options.stride_w;
+  p.pad_h = options.pad_h, p.pad_w = options.pad_w;
+  p.groups = options.groups;
+  p.dilation_h = options.dilation_h, p.dilation_w = options.dilation_w;
   p.bias = bias.defined();
   p.relu = options.relu;
   p.algorithm = options.algorithm;
-  check(p.stride_h > 0 && p.pad_h >= 0 && x.dim(2) + 2 * p.pad_h >= p.kernel_h &&
-            x.dim(3) + 2 * p.pad_w >= p.kernel_w,
-        "[conv2d] a {}x{} kernel with stride {} and padding {} does not fit a map {}", p.kernel_h,
-        p.kernel_w, options.stride, options.padding, x.shape().string());
+  kernels::check_conv2d("conv2d", p);
 
   Tensor y = Tensor::empty({x.dim(0), p.out_channels, p.out_h(), p.out_w()}, x.dtype(), x.device(),
                            p.out_block);

@@ -41,24 +41,6 @@ Tensor relu(const Tensor& x) {
   return y;
 }
 
-Tensor add(const Tensor& a, const Tensor& b) {
-  check(a.shape() == b.shape() && a.dtype() == b.dtype() && a.channel_block() == b.channel_block(),
-        "[add] expected two tensors of equal shape, type and layout, got {} and {}",
-        a.shape().string(), b.shape().string());
-  Tensor y = empty_like(a);
-  with_float(a.dtype(), "add", [&](auto t) {
-    using T = decltype(t);
-    FRCNN_CALL(a.device(), add, a.stored_elements(), a.data<T>(), b.data<T>(), y.data<T>());
-  });
-  if (Tape::recording({&a, &b}))
-    Tape::record("add", {a, b}, {y}, [](BackwardContext& ctx) {
-      // Two owners of one buffer would overwrite each other's gradient: one gets a copy.
-      if (ctx.needs_input(0) && ctx.needs_input(1)) ctx.give_input(1, ctx.grad_output().clone());
-      ctx.give_input(ctx.needs_input(0) ? 0 : 1, ctx.grad_output());
-    });
-  return y;
-}
-
 Tensor weighted_sum(const std::vector<Tensor>& terms, const std::vector<double>& factors) {
   check(!terms.empty() && terms.size() == factors.size(),
         "[weighted_sum] expected as many factors as terms, got {} and {}", factors.size(),

@@ -10,8 +10,23 @@ namespace frcnn {
 
 /// max(x, 0).
 Tensor relu(const Tensor& x);
-/// a + b of equal shape, type and layout.
+/// x >= 0 ? x : slope * x.
+Tensor leaky_relu(const Tensor& x, double slope);
+/// min(max(x, lo), hi); an infinity leaves its side open. No gradient flows where a bound holds.
+Tensor clip(const Tensor& x, double lo, double hi);
+/// 1 / (1 + exp(-x)).
+Tensor sigmoid(const Tensor& x);
+
+/// a + b, a - b and a * b of one type, in a's layout. Either b has a's shape, or a is a map
+/// (N, C, H, W) or a matrix (N, C) over which b is spread (kernels/elementwise/broadcast.h):
+///   one element                                     the same number everywhere
+///   (C), (C, 1, 1), (1, C, 1, 1), for matrices (1, C)   one number for each channel
+///   (N, C, 1, 1)                                    one for each channel of each image
+/// Error for any other shape of b: a is the larger one, and H and W are never spread over.
+/// Gradients of b are summed in a fixed order.
 Tensor add(const Tensor& a, const Tensor& b);
+Tensor sub(const Tensor& a, const Tensor& b);
+Tensor mul(const Tensor& a, const Tensor& b);
 /// sum_i factors[i] * terms[i] of scalars: the combination of losses (paper, equation 1).
 Tensor weighted_sum(const std::vector<Tensor>& terms, const std::vector<double>& factors);
 /// Names random numbers. On a GPU the step of the key may lie in device memory (one i64): a
@@ -34,6 +49,13 @@ inline Tensor dropout(const Tensor& x, double p, const kernels::RandomKey& key) 
 }
 /// x (N, C, H, W) in another channel block; x itself when it is already so.
 Tensor convert_block(const Tensor& x, int64_t channel_block);
+/// Maps (N, C_i, H, W) of one type and device, one behind the other along the channels. The result
+/// is NHWC where all maps are, else in the channel block of the first; blocks may differ.
+Tensor concat_channels(const std::vector<Tensor>& maps);
+/// x (N, C, H, W) with rows and columns of `value` around it, in x's layout. Negative numbers of
+/// rows, which ONNX reads as a crop, throw Error.
+Tensor pad2d(const Tensor& x, int64_t top, int64_t left, int64_t bottom, int64_t right,
+             double value = 0);
 /// The same elements with another shape; x must be plain row-major.
 Tensor reshape(const Tensor& x, const Shape& shape);
 /// (N, A*D, H, W) to rows (N*H*W*A, D): row ((n*H + h)*W + w)*A + a holds channels a*D .. a*D + D-1

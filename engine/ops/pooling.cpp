@@ -1,6 +1,6 @@
 #include "engine/ops/pooling.h"
 
-#include "engine/dispatch.h"
+#include "engine/ops/cpu_first.h"
 #include "engine/tape.h"
 #include "kernels/pooling/adaptive_max_pool.h"
 
@@ -43,6 +43,48 @@ Tensor max_pool2d(const Tensor& x, const kernels::MaxPoolParams& params) {
           using T = decltype(t);
           FRCNN_CALL(dx.device(), max_pool_backward, in, params, ctx.grad_output().data<T>(),
                      window.data<uint8_t>(), dx.data<T>());
+        });
+      });
+    });
+  return y;
+}
+
+Tensor avg_pool2d(const Tensor& x, const kernels::AvgPoolParams& params) {
+  const kernels::MapLayout in = x.map_layout();
+  Tensor y = empty_map(kernels::avg_pool_layout(in, params), x.dtype(), x.device());
+  with_float(x.dtype(), "avg_pool2d", [&](auto t) {
+    using T = decltype(t);
+    FRCNN_CALL_CPU(x.device(), avg_pool_forward, in, params, x.data<T>(), y.data<T>());
+  });
+  if (Tape::recording({&x}))
+    Tape::record("avg_pool2d", {x}, {y}, [in, params](BackwardContext& ctx) {
+      ctx.write_input(0, [&](Tensor& dx) {
+        with_float(dx.dtype(), "avg_pool2d", [&](auto t) {
+          using T = decltype(t);
+          FRCNN_CALL_CPU(dx.device(), avg_pool_backward, in, params, ctx.grad_output().data<T>(),
+                         dx.data<T>());
+        });
+      });
+    });
+  return y;
+}
+
+Tensor global_avg_pool2d(const Tensor& x) {
+  const kernels::MapLayout in = x.map_layout();
+  check(in.h > 0 && in.w > 0, "[global_avg_pool2d] expected a map with cells, got {}",
+        x.shape().string());
+  Tensor y = empty_map(in.resized(1, 1), x.dtype(), x.device());
+  with_float(x.dtype(), "global_avg_pool2d", [&](auto t) {
+    using T = decltype(t);
+    FRCNN_CALL_CPU(x.device(), global_avg_pool_forward, in, x.data<T>(), y.data<T>());
+  });
+  if (Tape::recording({&x}))
+    Tape::record("global_avg_pool2d", {x}, {y}, [in](BackwardContext& ctx) {
+      ctx.write_input(0, [&](Tensor& dx) {
+        with_float(dx.dtype(), "global_avg_pool2d", [&](auto t) {
+          using T = decltype(t);
+          FRCNN_CALL_CPU(dx.device(), global_avg_pool_backward, in, ctx.grad_output().data<T>(),
+                         dx.data<T>());
         });
       });
     });

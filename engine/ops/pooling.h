@@ -1,6 +1,7 @@
 #pragma once
 
 #include "engine/tensor.h"
+#include "kernels/pooling/avg_pool.h"
 #include "kernels/pooling/max_pool.h"
 #include "kernels/pooling/roi_align.h"
 #include "kernels/pooling/roi_pool.h"
@@ -9,6 +10,10 @@ namespace frcnn {
 
 /// Max pooling of x (N, C, H, W); the result keeps x's channel block.
 Tensor max_pool2d(const Tensor& x, const kernels::MaxPoolParams& params);
+/// Average pooling of x (N, C, H, W); the result keeps x's channel block.
+Tensor avg_pool2d(const Tensor& x, const kernels::AvgPoolParams& params);
+/// Means of the channels of x (N, C, H, W): (N, C, 1, 1), in x's channel block.
+Tensor global_avg_pool2d(const Tensor& x);
 /// Adaptive max pooling to (N, C, out_h, out_w).
 Tensor adaptive_max_pool2d(const Tensor& x, int64_t out_h, int64_t out_w);
 /// RoI max pooling of x (N, C, H, W) over rois (R, 5): batch index, x1, y1, x2, y2 in image pixels.

@@ -158,6 +158,7 @@ void choose(cudnnHandle_t handle, LayerPass pass, int wanted, Plan& plan) {
 const Plan& plan_for(const Conv2dParams& p, LayerPass pass, const CudnnChoice& choice) {
   check(choice.algorithm < algorithm_count(pass),
         "[conv2d] cuDNN has no algorithm {} for this pass", choice.algorithm);
+  is_nhwc(p);  // refuses what the key does not tell apart
   const int device = current_device();
   const std::array<int64_t, 17> key{
       device,

@@ -41,9 +41,11 @@ std::string shape_fault(const Conv2dParams& p) {
       p.out_block < 1)
     return "sizes and blocks must be positive";
   if (p.kernel_h < 1 || p.kernel_w < 1 || p.stride_h < 1 || p.stride_w < 1 || p.pad_h < 0 ||
-      p.pad_w < 0)
-    return "kernel and stride must be positive, padding not negative";
-  if (x.h + 2 * p.pad_h < p.kernel_h || x.w + 2 * p.pad_w < p.kernel_w)
+      p.pad_w < 0 || p.dilation_h < 1 || p.dilation_w < 1)
+    return "kernel, stride and dilation must be positive, padding not negative";
+  if (p.groups < 1 || x.c % p.groups != 0 || p.out_channels % p.groups != 0)
+    return fmt::format("{} groups do not divide the channels", p.groups);
+  if (x.h + 2 * p.pad_h < p.extent_h() || x.w + 2 * p.pad_w < p.extent_w())
     return fmt::format("a {}x{} kernel does not fit a map of {} x {} with padding {}x{}",
                        p.kernel_h, p.kernel_w, x.h, x.w, p.pad_h, p.pad_w);
   const auto image = [](const MapLayout& m) { return m.blocks() * m.block * m.h * m.w; };
@@ -63,6 +65,10 @@ std::string fault(const Conv2dParams& p, LayerPass pass, ConvVersion version) {
                      (version == ConvVersion::mma_bf16 && (kFloat || kBf16)) ||
                      (version == ConvVersion::wgmma_bf16 ? kBf16 : kFloat);
   if (!types) return fmt::format("it has no {} maps", type_name<T>());
+  if (version != ConvVersion::naive) {
+    if (p.groups != 1) return "it has no groups";
+    if (p.dilated()) return "it has no dilation";
+  }
   if (version == ConvVersion::winograd) {
     if (pass == LayerPass::backward_weights) return "it has no weights gradient";
     if (p.kernel_h != 3 || p.kernel_w != 3 || p.stride_h != 1 || p.stride_w != 1)
@@ -117,6 +123,7 @@ bool conv2d_supported(const Conv2dParams& params, LayerPass pass, ConvVersion ve
 template <typename T>
 ConvVersion conv2d_version(const Conv2dParams& p, LayerPass pass) {
   if constexpr (std::is_same_v<T, double>) return ConvVersion::naive;
+  if (p.groups != 1 || p.dilated()) return ConvVersion::naive;
   if constexpr (std::is_same_v<T, Bfloat16>) return ConvVersion::mma_bf16;
   // The transforms are paid back by many channels only.
   const bool winograd =

@@ -7,14 +7,19 @@ namespace {
 constexpr int kThreads = 128;
 
 struct Filter {
-  int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
+  int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+  int64_t group_in, group_out;  ///< channels of a group
   explicit Filter(const Conv2dParams& p)
       : kernel_h(p.kernel_h),
         kernel_w(p.kernel_w),
         stride_h(p.stride_h),
         stride_w(p.stride_w),
         pad_h(p.pad_h),
-        pad_w(p.pad_w) {}
+        pad_w(p.pad_w),
+        dilation_h(p.dilation_h),
+        dilation_w(p.dilation_w),
+        group_in(p.group_in()),
+        group_out(p.group_out()) {}
 };
 
 /// Element of a map by its place in memory.
@@ -40,13 +45,15 @@ __global__ void __launch_bounds__(kThreads)
       continue;
     }
     W sum = b != nullptr ? b[e.c] : W(0);
-    for (int64_t c = 0; c < in.c; ++c)
+    const int64_t first = e.c / f.group_out * f.group_in;
+    for (int64_t c = 0; c < f.group_in; ++c)
       for (int u = 0; u < f.kernel_h; ++u)
         for (int v = 0; v < f.kernel_w; ++v) {
-          const int64_t h = e.h * f.stride_h - f.pad_h + u, l = e.w * f.stride_w - f.pad_w + v;
+          const int64_t h = e.h * f.stride_h - f.pad_h + u * f.dilation_h;
+          const int64_t l = e.w * f.stride_w - f.pad_w + v * f.dilation_w;
           if (h >= 0 && h < in.h && l >= 0 && l < in.w)
-            sum += w[((e.c * in.c + c) * f.kernel_h + u) * f.kernel_w + v] *
-                   static_cast<W>(x[in.at(e.n, c, h, l)]);
+            sum += w[((e.c * f.group_in + c) * f.kernel_h + u) * f.kernel_w + v] *
+                   static_cast<W>(x[in.at(e.n, first + c, h, l)]);
         }
     y[i] = static_cast<T>(relu && sum < W(0) ? W(0) : sum);
   }
@@ -59,15 +66,17 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t index = grid_first(); index < count; index += grid_step()) {
     const Element e = Element::of(in, index);
     W sum = 0;
-    for (int64_t o = 0; e.c < in.c && o < out.c; ++o)
+    const int64_t first = e.c / f.group_in * f.group_out, end = first + f.group_out;
+    for (int64_t o = first; e.c < in.c && o < end; ++o)
       for (int u = 0; u < f.kernel_h; ++u)
         for (int v = 0; v < f.kernel_w; ++v) {
-          // i * stride - pad + u = h
-          const int64_t top = e.h + f.pad_h - u, left = e.w + f.pad_w - v;
+          // i * stride - pad + u * dilation = h
+          const int64_t top = e.h + f.pad_h - u * f.dilation_h;
+          const int64_t left = e.w + f.pad_w - v * f.dilation_w;
           if (top < 0 || left < 0 || top % f.stride_h != 0 || left % f.stride_w != 0) continue;
           const int64_t i = top / f.stride_h, j = left / f.stride_w;
           if (i < out.h && j < out.w)
-            sum += w[((o * in.c + e.c) * f.kernel_h + u) * f.kernel_w + v] *
+            sum += w[((o * f.group_in + e.c % f.group_in) * f.kernel_h + u) * f.kernel_w + v] *
                    static_cast<W>(dy[out.at(e.n, o, i, j)]);
         }
     dx[index] = static_cast<T>(sum);
@@ -77,17 +86,18 @@ __global__ void __launch_bounds__(kThreads)
 template <typename T, typename W>
 __global__ void __launch_bounds__(kThreads)
     backward_weights_kernel(MapLayout in, MapLayout out, Filter f, const T* x, const T* dy, W* dw) {
-  const int64_t count = out.c * in.c * f.kernel_h * f.kernel_w;
+  const int64_t count = out.c * f.group_in * f.kernel_h * f.kernel_w;
   for (int64_t index = grid_first(); index < count; index += grid_step()) {
     const int v = static_cast<int>(index % f.kernel_w);
     const int u = static_cast<int>(index / f.kernel_w % f.kernel_h);
-    const int64_t c = index / f.kernel_w / f.kernel_h % in.c;
-    const int64_t o = index / f.kernel_w / f.kernel_h / in.c;
+    const int64_t filter = index / f.kernel_w / f.kernel_h, o = filter / f.group_in;
+    const int64_t c = o / f.group_out * f.group_in + filter % f.group_in;
     W sum = 0;
     for (int64_t n = 0; n < in.n; ++n)
       for (int64_t i = 0; i < out.h; ++i)
         for (int64_t j = 0; j < out.w; ++j) {
-          const int64_t h = i * f.stride_h - f.pad_h + u, l = j * f.stride_w - f.pad_w + v;
+          const int64_t h = i * f.stride_h - f.pad_h + u * f.dilation_h;
+          const int64_t l = j * f.stride_w - f.pad_w + v * f.dilation_w;
           if (h >= 0 && h < in.h && l >= 0 && l < in.w)
             sum += static_cast<W>(dy[out.at(n, o, i, j)]) * static_cast<W>(x[in.at(n, c, h, l)]);
         }

@@ -34,16 +34,22 @@ memory::desc map_desc(const MapLayout& map) {
 /// Winograd needs 3x3 stride 1 and pays when both channel counts fill vectors and the map fills
 /// tiles. Measured on AVX-512 processors: 2 to 3 times the direct form from 64 channels on.
 bool winograd_wins(const Conv2dParams& p) {
-  return has_avx512() && p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 &&
-         p.input.c >= 64 && p.out_channels >= 64 && p.input.h >= 12 && p.input.w >= 12;
+  return has_avx512() && p.groups == 1 && !p.dilated() && p.kernel_h == 3 && p.kernel_w == 3 &&
+         p.stride_h == 1 && p.stride_w == 1 && p.input.c >= 64 && p.out_channels >= 64 &&
+         p.input.h >= 12 && p.input.w >= 12;
 }
 
 struct Descs : onednn::LayerDescs {
-  memory::dims strides, pad;
-  explicit Descs(const Conv2dParams& p) : strides{p.stride_h, p.stride_w}, pad{p.pad_h, p.pad_w} {
-    const memory::dims filter = {p.out_channels, p.input.c, p.kernel_h, p.kernel_w};
+  memory::dims strides, pad, dilation;
+  explicit Descs(const Conv2dParams& p)
+      : strides{p.stride_h, p.stride_w},
+        pad{p.pad_h, p.pad_w},
+        dilation{p.dilation_h - 1, p.dilation_w - 1} {  // oneDNN counts the cells left out
+    // (O, C / groups, kh, kw) is (groups, O / groups, C / groups, kh, kw) in memory.
+    memory::dims filter = {p.group_out(), p.group_in(), p.kernel_h, p.kernel_w};
+    if (p.groups > 1) filter.insert(filter.begin(), p.groups);
     x = map_desc(p.input);
-    w_plain = memory::desc(filter, onednn::f32(), tag::oihw);
+    w_plain = memory::desc(filter, onednn::f32(), p.groups > 1 ? tag::goihw : tag::oihw);
     w_any = memory::desc(filter, onednn::f32(), tag::any);
     if (p.bias) b = memory::desc({p.out_channels}, onednn::f32(), tag::x);
     y = map_desc(p.output());
@@ -55,12 +61,14 @@ dnnl::convolution_forward::primitive_desc forward_desc(const Conv2dParams& p, dn
                                                        const dnnl::primitive_attr& attr) {
   const Descs d(p);
 #if DNNL_VERSION_MAJOR >= 3
-  return {onednn::engine(), kind, algorithm, d.x, d.w_any, d.b, d.y, d.strides, d.pad, d.pad, attr};
+  return {onednn::engine(), kind,       algorithm, d.x,   d.w_any, d.b, d.y,
+          d.strides,        d.dilation, d.pad,     d.pad, attr};
 #else
-  const auto desc = p.bias ? dnnl::convolution_forward::desc(kind, algorithm, d.x, d.w_any, d.b,
-                                                             d.y, d.strides, d.pad, d.pad)
-                           : dnnl::convolution_forward::desc(kind, algorithm, d.x, d.w_any, d.y,
-                                                             d.strides, d.pad, d.pad);
+  const auto desc = p.bias
+                        ? dnnl::convolution_forward::desc(kind, algorithm, d.x, d.w_any, d.b, d.y,
+                                                          d.strides, d.dilation, d.pad, d.pad)
+                        : dnnl::convolution_forward::desc(kind, algorithm, d.x, d.w_any, d.y,
+                                                          d.strides, d.dilation, d.pad, d.pad);
   return {desc, attr, onednn::engine()};
 #endif
 }
@@ -72,9 +80,13 @@ dnnl::convolution_backward_data::primitive_desc backward_data_desc(const Conv2dP
       forward_desc(p, dnnl::prop_kind::forward_training, algorithm, dnnl::primitive_attr());
   const auto attr = onednn::attributes(false);
 #if DNNL_VERSION_MAJOR >= 3
-  return {onednn::engine(), algorithm, d.x, d.w_any, d.y, d.strides, d.pad, d.pad, hint, attr};
+  return {onednn::engine(), algorithm, d.x,   d.w_any, d.y, d.strides,
+          d.dilation,       d.pad,     d.pad, hint,    attr};
 #else
-  return {{algorithm, d.x, d.w_any, d.y, d.strides, d.pad, d.pad}, attr, onednn::engine(), hint};
+  return {{algorithm, d.x, d.w_any, d.y, d.strides, d.dilation, d.pad, d.pad},
+          attr,
+          onednn::engine(),
+          hint};
 #endif
 }
 
@@ -85,12 +97,18 @@ dnnl::convolution_backward_weights::primitive_desc backward_weights_desc(
       forward_desc(p, dnnl::prop_kind::forward_training, algorithm, dnnl::primitive_attr());
   const auto attr = onednn::attributes(false);
 #if DNNL_VERSION_MAJOR >= 3
-  return {onednn::engine(), algorithm, d.x, d.w_any, d.b, d.y, d.strides, d.pad, d.pad, hint, attr};
+  return {onednn::engine(), algorithm,  d.x,   d.w_any, d.b,  d.y,
+          d.strides,        d.dilation, d.pad, d.pad,   hint, attr};
 #else
   if (p.bias)
-    return {
-        {algorithm, d.x, d.w_any, d.b, d.y, d.strides, d.pad, d.pad}, attr, onednn::engine(), hint};
-  return {{algorithm, d.x, d.w_any, d.y, d.strides, d.pad, d.pad}, attr, onednn::engine(), hint};
+    return {{algorithm, d.x, d.w_any, d.b, d.y, d.strides, d.dilation, d.pad, d.pad},
+            attr,
+            onednn::engine(),
+            hint};
+  return {{algorithm, d.x, d.w_any, d.y, d.strides, d.dilation, d.pad, d.pad},
+          attr,
+          onednn::engine(),
+          hint};
 #endif
 }
 
@@ -99,7 +117,7 @@ auto key_of(const Conv2dParams& p, Pass pass) {
   const MapLayout& x = p.input;
   return std::tuple(x.n, x.c, x.h, x.w, x.block, p.out_channels, p.out_block, p.kernel_h,
                     p.kernel_w, p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.bias, p.relu,
-                    p.algorithm, pass);
+                    p.algorithm, p.groups, p.dilation_h, p.dilation_w, pass);
 }
 
 /// Throws dnnl::error when oneDNN has no such primitive.
@@ -137,10 +155,8 @@ std::shared_ptr<const LayerPlan> conv2d_plan(const Conv2dParams& params, LayerPa
   std::lock_guard lock(mutex);
   auto& plan = plans[key_of(p, pass)];
   if (plan) return plan;
-  check(p.input.n > 0 && p.input.c > 0 && p.out_h() > 0 && p.out_w() > 0 && p.stride_h > 0 &&
-            p.stride_w > 0,
-        "[conv2d] a {}x{} kernel does not fit a map of {} x {} x {} with padding {} x {}",
-        p.kernel_h, p.kernel_w, p.input.c, p.input.h, p.input.w, p.pad_h, p.pad_w);
+  check_conv2d("conv2d", p);
+  check(p.input.n > 0, "[conv2d] a batch without images has no plan");
   const bool winograd = p.algorithm == ConvAlgorithm::winograd ||
                         (p.algorithm == ConvAlgorithm::automatic && winograd_wins(p));
   if (winograd) {
@@ -152,8 +168,10 @@ std::shared_ptr<const LayerPlan> conv2d_plan(const Conv2dParams& params, LayerPa
   try {
     return plan = make_plan(p, pass, dnnl::algorithm::convolution_direct);
   } catch (const dnnl::error& e) {
-    fail("[conv2d] oneDNN cannot do {}x{}x{}x{} to {} channels with a {}x{} kernel: {}", p.input.n,
-         p.input.c, p.input.h, p.input.w, p.out_channels, p.kernel_h, p.kernel_w, e.message);
+    fail(
+        "[conv2d] oneDNN cannot do {}x{}x{}x{} to {} channels with a {}x{} kernel in {} groups: {}",
+        p.input.n, p.input.c, p.input.h, p.input.w, p.out_channels, p.kernel_h, p.kernel_w,
+        p.groups, e.message);
   }
 }
 

@@ -9,8 +9,13 @@ namespace {
 
 constexpr int kThreads = 256;
 
-/// Whether the maps are NHWC; throws Error for layouts that the libraries do not take.
+/// Whether the maps are NHWC; throws Error for layouts that the libraries do not take, and for
+/// groups and dilation, which are not passed on to them.
 inline bool is_nhwc(const Conv2dParams& p) {
+  check(p.groups == 1 && !p.dilated(),
+        "[conv2d] the versions by cuDNN and cuBLAS have no groups and no dilation, got {} groups, "
+        "dilation {}x{}",
+        p.groups, p.dilation_h, p.dilation_w);
   if (p.input.block == 1 && p.out_block == 1) return false;
   check(
       p.input.block == p.input.c && p.out_block == p.out_channels,

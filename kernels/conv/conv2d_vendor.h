@@ -13,7 +13,7 @@
 /// tested).
 ///
 /// T, the type of maps, is float or Bfloat16. Both maps are NCHW (block 1) or both NHWC (block =
-/// C).
+/// C). One group and no dilation; anything else throws Error.
 namespace frcnn::kernels::gpu {
 
 /// Type of the factors; sums are float32. f32 keeps off tensor cores. Maps of float are rounded by

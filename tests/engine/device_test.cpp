@@ -115,12 +115,12 @@ TEST_CASE("device: convolution and dense layers, forward and backward") {
   for (const bool use_relu : {false, true}) {
     check_devices_agree(
         [&](const auto& in) {
-          return conv2d(in[0], in[1], in[2], {1, 1, use_relu});
+          return conv2d(in[0], in[1], in[2], Conv2dOptions::square(1, 1, use_relu));
         },
         {random({2, 3, 7, 9}, 1), random({6, 3, 3, 3}, 2), random({6}, 3)});
     check_devices_agree(
         [&](const auto& in) {
-          return conv2d(in[0], in[1], in[2], {2, 2, use_relu});
+          return conv2d(in[0], in[1], in[2], Conv2dOptions::square(2, 2, use_relu));
         },
         {random({1, 10, 11, 8}, 1), random({20, 10, 5, 5}, 2), random({20}, 3)});
     check_devices_agree([&](const auto& in) { return linear(in[0], in[1], in[2], use_relu); },

@@ -25,7 +25,7 @@ TEST_CASE("gradient check: conv2d with bias, stride, padding and ReLU") {
     for (const int stride : {1, 2})
       CHECK(gradient_error(
                 [&](const std::vector<Tensor>& in) {
-                  return conv2d(in[0], in[1], in[2], {stride, 1, relu});
+                  return conv2d(in[0], in[1], in[2], Conv2dOptions::square(stride, 1, relu));
                 },
                 {random({2, 3, 5, 6}, 1), random({4, 3, 3, 3}, 2), random({4}, 3)}) == "");
 }
