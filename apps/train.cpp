@@ -108,6 +108,9 @@ void print_summary(const Config& config, const Dataset& training, const Dataset*
   std::fprintf(stderr, "pictures   shorter side %d, longer at most %d, %s\n",
                model.preprocess.shorter_side, model.preprocess.longer_side,
                model.preprocess.channels.c_str());
+  for (size_t i = 0; i < trainer.import_log().size(); ++i)
+    std::fprintf(stderr, "%s %s\n",
+                 i == 0 ? "weights   " : "warning:  ", trainer.import_log()[i].c_str());
   const auto& t = config.train;
   std::fprintf(stderr, "training   %ld steps of %d x %d pictures (%.1f epochs), seed %lu\n",
                static_cast<long>(trainer.total_steps()), t.batch, t.iter_size,

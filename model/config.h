@@ -30,8 +30,9 @@ struct InitConfig {
 
 struct BackboneConfig {
   std::string name = "vgg16";  // "vgg16" | "zf" | "alexnet" | "tiny"
-  std::string weights;         // checkpoint whose backbone is loaded before training; "" none
-  std::string frozen_until = "conv2_2";  // this layer and all before it are not trained; "" none
+  std::string weights;         // file whose backbone, fc6, fc7 are loaded before training; "" none
+  std::string weights_preprocess = "same";  // "same": pictures as weights expect them | "any"
+  std::string frozen_until = "conv2_2";     // this layer and all before it are not trained; "" none
   InitConfig init = {"he", 0.01};
   std::vector<int> tiny_channels = {24, 32, 64, 64, 128, 128, 128};  // tiny: 3x3 conv widths
   std::vector<int> tiny_strides = {2, 1, 2, 1, 2, 1, 1};

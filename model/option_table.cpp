@@ -92,7 +92,14 @@ Rows backbone_rows() {
       row("backbone.name", FIELD(model.backbone.name), Choices{"vgg16", "zf", "alexnet", "tiny"},
           "network that computes the feature map", "section 3.1"),
       row("backbone.weights", FIELD(model.backbone.weights),
-          "checkpoint whose backbone is loaded before training; \"\" none", "section 3.1.3"),
+          "file of weights in any format (docs/importing.md): its backbone, and fc6, fc7 where "
+          "they "
+          "fit, are loaded before training; \"\" none",
+          "section 3.1.3"),
+      row("backbone.weights_preprocess", FIELD(model.backbone.weights_preprocess),
+          Choices{"same", "any"},
+          "same: backbone.weights must have been trained with pictures as [preprocess] makes them; "
+          "any: the difference is meant"),
       row("backbone.frozen_until", FIELD(model.backbone.frozen_until),
           "this layer and all before it are not trained; \"\" all are", "original code"),
       row("backbone.tiny_channels", FIELD(model.backbone.tiny_channels), Range{1, 65536}, "",

@@ -4,6 +4,8 @@
 
 #include "engine/tape.h"
 #include "model/options.h"
+#include "model/weight_import.h"
+#include "weights/weight_file.h"
 
 namespace frcnn {
 namespace {
@@ -86,17 +88,6 @@ void load_parameters(FasterRcnn& model, const Checkpoint& checkpoint, const std:
             file, name, tensor.shape().string());
 }
 
-void load_backbone(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file) {
-  for (const Parameter& p : model.parameters().all()) {
-    if (!p.name.starts_with("backbone.")) continue;
-    const TensorMap& part = part_of(checkpoint, p);
-    const auto found = part.find(p.name);
-    check(found != part.end(), "{}: {} is missing; is it a checkpoint with a {} backbone?", file,
-          p.name, model.backbone_spec().name);
-    copy_checked(p.name, p.tensor, found->second, file);
-  }
-}
-
 int64_t run_length(const TrainConfig& config, int64_t images) {
   if (config.epochs <= 0) return config.steps;
   const double per_step = static_cast<double>(config.batch) * config.iter_size;
@@ -110,9 +101,11 @@ Trainer::Trainer(const Config& config, const std::vector<std::string>& classes, 
       total_steps_(total_steps),
       model_(std::make_unique<FasterRcnn>(config.model, static_cast<int64_t>(classes.size()),
                                           config.train.seed, DType::f32, /*fill=*/true, device)) {
-  if (!config.model.backbone.weights.empty())
-    load_backbone(*model_, load_checkpoint(config.model.backbone.weights),
-                  config.model.backbone.weights);
+  if (const std::string& weights = config.model.backbone.weights; !weights.empty()) {
+    ImportOptions options;
+    options.any_preprocess = config.model.backbone.weights_preprocess == "any";
+    import_log_ = import_weights(*WeightFile::open(weights), import_target(*model_), options);
+  }
   add_groups(optimizer_, *model_, config.optimizer, total_steps);
   optimizer_.zero_grad();
   if (device.is_gpu()) gpu_ = make_gpu_state(device);

@@ -51,6 +51,8 @@ class Trainer {
   FasterRcnn& model() { return *model_; }
   int64_t steps() const { return optimizer_.steps(); }
   int64_t total_steps() const { return total_steps_; }
+  /// What backbone.weights gave, and warnings about its numbers; one line each, for a log.
+  const std::vector<std::string>& import_log() const { return import_log_; }
   /// Effective rates of the coming step by group.
   std::vector<std::pair<std::string, double>> learning_rates() const {
     return optimizer_.learning_rates();
@@ -61,6 +63,7 @@ class Trainer {
   std::vector<std::string> classes_;
   int64_t total_steps_;
   std::unique_ptr<FasterRcnn> model_;
+  std::vector<std::string> import_log_;
   Optimizer optimizer_;
   struct GpuState;
   static std::shared_ptr<GpuState> make_gpu_state(Device device);
@@ -72,8 +75,6 @@ class Trainer {
 
 /// Copies parameters and buffers of a checkpoint into a model; names and shapes must agree exactly.
 void load_parameters(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file);
-/// Copies only the backbone's parameters ("backbone.weights" of the config).
-void load_backbone(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file);
 /// Updates of a run: train.steps, or train.epochs over `images` pictures.
 int64_t run_length(const TrainConfig& config, int64_t images);
 

@@ -486,6 +486,10 @@ std::optional<std::string> Hdf5Reader::text(const std::string& path,
 WeightEntry Hdf5Reader::describe(const std::string& path, const std::string& name) const {
   return impl_->describe(path, name);
 }
+bool Hdf5Reader::is_plain(const std::string& path, const Shape& shape) const {
+  impl_->open_dataset(path, shape);
+  return impl_->last_plain;
+}
 void Hdf5Reader::read_rows(const std::string& path, const Shape& shape, int64_t first,
                            int64_t count, float* out) const {
   impl_->read_rows(path, shape, first, count, out);

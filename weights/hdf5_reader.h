@@ -44,6 +44,8 @@ class Hdf5Reader {
 
   /// Type and shape of a dataset after all checks, named `name`.
   WeightEntry describe(const std::string& path, const std::string& name) const;
+  /// Whether the numbers lie in the file one after the other, unpacked.
+  bool is_plain(const std::string& path, const Shape& shape) const;
   /// Rows of the first dimension as float32 (see WeightFile::read_rows). `shape` as describe()
   /// gave it.
   void read_rows(const std::string& path, const Shape& shape, int64_t first, int64_t count,

@@ -121,6 +121,10 @@ class KerasFile final : public WeightFile {
     if (count > 0) file_.read_rows(entry.path, entry.shape, first, count, out);
   }
 
+  bool random_access(const WeightEntry& entry) const override {
+    return file_.is_plain(entry.path, entry.shape);
+  }
+
  private:
   /// Two spellings may become one name; then the file's own stands.
   void keep(WeightEntry entry) {

@@ -68,6 +68,9 @@ class WeightFile {
   /// last row of an array was read.
   virtual void read_rows(const WeightEntry& entry, int64_t first, int64_t count,
                          float* out) const = 0;
+  /// Whether rows of an array may be read out of order at no cost. Otherwise reading an earlier row
+  /// than the last one may begin again at the front (packed arrays).
+  virtual bool random_access(const WeightEntry& /*entry*/) const { return false; }
   /// The whole array; shape as in the file.
   Tensor read(const WeightEntry& entry) const;
 

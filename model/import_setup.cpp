@@ -1,0 +1,222 @@
+#include "model/import_setup.h"
+
+#include <cmath>
+
+#include "kernels/launch/check.h"
+#include "model/options.h"
+
+namespace frcnn {
+namespace {
+
+const std::vector<std::string>& voc_names() {
+  static const std::vector<std::string> kNames = {
+      "aeroplane", "bicycle",     "bird",  "boat",        "bottle", "bus",      "car",
+      "cat",       "chair",       "cow",   "diningtable", "dog",    "horse",    "motorbike",
+      "person",    "pottedplant", "sheep", "sofa",        "train",  "tvmonitor"};
+  return kNames;
+}
+
+/// Shape in our order: (out, in, height, width), (out, in).
+std::vector<int64_t> own_shape(const WeightEntry& entry, WeightOrder order) {
+  const Shape& s = entry.shape;
+  if (order == WeightOrder::keras || entry.name.ends_with("/kernel")) {
+    if (s.rank() == 4) return {s[3], s[2], s[0], s[1]};
+    if (s.rank() == 2) return {s[1], s[0]};
+  }
+  std::vector<int64_t> dims(s.dims().begin(), s.dims().end());
+  while (dims.size() > 2 && dims.front() == 1) dims.erase(dims.begin());  // old Caffe files
+  return dims;
+}
+
+/// Shapes of the file's arrays under the names of our parameters.
+class Shapes {
+ public:
+  Shapes(const WeightFile& file, NameScheme scheme, const BackboneSpec& backbone) {
+    constexpr int kMostHidden = 2;  // as many dense layers as the imported nets have
+    const NameTable table(file, scheme, backbone, kMostHidden);
+    for (const WeightEntry& entry : file.entries())
+      if (const auto place = table.find(entry.name); place && !place->parameter.empty())
+        shapes_.emplace(place->parameter, own_shape(entry, file.order()));
+  }
+  /// nullptr when there is none of that name or rank.
+  const std::vector<int64_t>* find(const std::string& name, size_t least_rank) const {
+    const auto at = shapes_.find(name);
+    return at == shapes_.end() || at->second.size() < least_rank ? nullptr : &at->second;
+  }
+  /// Whether every convolution of the backbone is there with its size.
+  int64_t fitting(const BackboneSpec& backbone) const {
+    int64_t in = 3, count = 0;
+    for (const LayerSpec& layer : backbone.layers) {
+      if (layer.type != LayerSpec::Type::conv) continue;
+      const auto* shape = find("backbone." + layer.name + ".weight", 4);
+      if (shape && *shape == std::vector<int64_t>{layer.channels, in, layer.kernel, layer.kernel})
+        ++count;
+      in = layer.channels;
+    }
+    return count;
+  }
+
+ private:
+  std::map<std::string, std::vector<int64_t>> shapes_;
+};
+
+BackboneSpec spec_of(const std::string& network) {
+  BackboneConfig config;
+  config.name = network;
+  return backbone_spec(config);
+}
+
+/// The built-in network most of whose convolutions the file has.
+std::string guess_network(const WeightFile& file, NameScheme scheme) {
+  std::string best;
+  int64_t most = 0;
+  for (const char* name : {"vgg16", "zf", "alexnet"}) {
+    const BackboneSpec spec = spec_of(name);
+    const int64_t count = Shapes(file, scheme, spec).fitting(spec);
+    if (count > most) {
+      most = count;
+      best = name;
+    }
+  }
+  check(!best.empty(),
+        "{}: no convolution of vgg16, zf or alexnet was found in it by name and size; give the "
+        "network with --config, and names with --map",
+        file.path().string());
+  return best;
+}
+
+/// Rules of torchvision's detectors (FasterRCNN's defaults).
+void set_torchvision_rules(ModelConfig& model) {
+  model.preprocess.shorter_side = 800;
+  model.preprocess.longer_side = 1333;
+  model.preprocess.rounding = "floor";
+  model.preprocess.pad_multiple = 32;
+  model.anchors.rounding = "torchvision";
+  model.anchors.centre = "corner";
+  model.anchors.stride_rule = "map";
+  model.rpn.objectness = "sigmoid";
+  model.rpn.only_inside = false;
+  model.rpn.size_filter = "after";
+  model.rpn.train = {2000, 2000, 0.7, 0.001};
+  model.rpn.test = {1000, 1000, 0.7, 0.001};
+  model.roi.layer = "roi_align_legacy";
+  model.roi.sampling_ratio = 2;
+  model.roi.batch = 512;
+  model.test = {0.05, 0.5, 100, 0.01};
+}
+
+void set_anchors(AnchorConfig& anchors, int64_t per_cell, const std::string& file) {
+  if (per_cell == static_cast<int64_t>(anchors.sizes.size() * anchors.ratios.size())) return;
+  check(per_cell % 3 == 0,
+        "{}: the RPN has {} anchors per cell; give their sizes and ratios with --config", file,
+        per_cell);
+  // Powers of two that end at 512, as the usual sets do.
+  anchors.sizes.clear();
+  for (int64_t i = per_cell / 3; i > 0; --i) anchors.sizes.push_back(std::ldexp(1024, -int(i)));
+}
+
+}  // namespace
+
+std::optional<PreprocessConfig> preprocess_of(const WeightFile& file, NameScheme scheme,
+                                              const std::string& backbone) {
+  const auto config = file.metadata().find("config");
+  if (config != file.metadata().end() && !config->second.empty())
+    return parse_config(config->second, file.path().string() + " (config)").model.preprocess;
+  PreprocessConfig p;
+  switch (scheme) {
+    case NameScheme::own:
+      return std::nullopt;
+    case NameScheme::keras:
+      if (backbone != "vgg16") return std::nullopt;
+      p.mean = {103.939, 116.779, 123.68};
+      return p;
+    case NameScheme::torchvision:
+    case NameScheme::torchvision_detector:
+      p.channels = "rgb";
+      p.scale = 1.0 / 255;
+      p.mean = {0.485, 0.456, 0.406};
+      p.stddev = {0.229, 0.224, 0.225};
+      return p;
+    case NameScheme::caffe:
+      return p;
+  }
+  return std::nullopt;
+}
+
+ImportSetup setup_for(const WeightFile& file, const std::string& network,
+                      const std::vector<std::string>& classes) {
+  const std::string name = file.path().string();
+  ImportSetup setup;
+  ModelConfig& model = setup.config.model;
+  const NameScheme scheme = recognise_names(file);
+  const auto stored = file.metadata().find("config");
+  const bool described = stored != file.metadata().end() && !stored->second.empty();
+  if (described) {
+    setup.config = parse_config(stored->second, name + " (config)");
+    check(network.empty() || network == model.backbone.name,
+          "{}: is of a {} network, which cannot be loaded as {}", name, model.backbone.name,
+          network);
+  } else {
+    model.backbone.name = network.empty() ? guess_network(file, scheme) : network;
+  }
+  const BackboneSpec spec = backbone_spec(model.backbone);
+  const Shapes shapes(file, scheme, spec);
+  const auto* cls = shapes.find("head.cls.weight", 2);
+  const auto* box = shapes.find("head.box.weight", 2);
+  const auto* rpn = shapes.find("rpn.conv.weight", 4);
+  const auto* rpn_box = shapes.find("rpn.box.weight", 2);
+  setup.detector = cls && box && rpn && rpn_box;
+  if (!described) {
+    if (const auto p = preprocess_of(file, scheme, spec.name)) {
+      model.preprocess.channels = p->channels;
+      model.preprocess.scale = p->scale;
+      model.preprocess.mean = p->mean;
+      model.preprocess.stddev = p->stddev;
+    }
+    model.backbone.ceil_mode = scheme == NameScheme::caffe;
+    if (const auto* fc6 = shapes.find("head.fc6.weight", 2)) {
+      const auto* fc7 = shapes.find("head.fc7.weight", 2);
+      model.roi.hidden = {static_cast<int>((*fc6)[0])};
+      if (fc7) model.roi.hidden.push_back(static_cast<int>((*fc7)[0]));
+      int64_t inputs = 1;
+      for (size_t i = 1; i < fc6->size(); ++i) inputs *= (*fc6)[i];
+      const auto side = std::llround(std::sqrt(static_cast<double>(inputs / spec.out_channels())));
+      if (side > 0 && side <= 64 && side * side * spec.out_channels() == inputs)
+        model.roi.pooled_height = model.roi.pooled_width = static_cast<int>(side);
+    }
+    if (setup.detector) {
+      if (scheme == NameScheme::torchvision_detector) set_torchvision_rules(model);
+      model.rpn.channels = static_cast<int>((*rpn)[0]);
+      model.rpn.window = static_cast<int>((*rpn)[2]);
+      model.roi.class_agnostic = (*box)[0] == 4 && (*cls)[0] > 1;
+      set_anchors(model.anchors, (*rpn_box)[0] / 4, name);
+    }
+  }
+  if (!classes.empty()) {
+    setup.classes = classes;
+  } else if (const auto names = file.metadata().find("classes");
+             names != file.metadata().end() && !names->second.empty()) {
+    for (size_t at = 0; at <= names->second.size();) {
+      const size_t end = std::min(names->second.find('\n', at), names->second.size());
+      setup.classes.push_back(names->second.substr(at, end - at));
+      at = end + 1;
+    }
+  } else if (setup.detector) {
+    const int64_t count = (*cls)[0] - 1;
+    setup.made_names = true;
+    if (count == static_cast<int64_t>(voc_names().size()))
+      setup.classes = voc_names();
+    else
+      for (int64_t i = 1; i <= count; ++i) setup.classes.push_back(fmt::format("class{}", i));
+  }
+  if (setup.detector) {
+    const auto count = static_cast<int64_t>(setup.classes.size());
+    check((*cls)[0] == count + 1, "{}: scores {} classes and the background, {} names were given",
+          name, (*cls)[0] - 1, count);
+    setup.config.data.classes = setup.classes;
+  }
+  check_config(setup.config, name);
+  return setup;
+}
+
+}  // namespace frcnn
