@@ -78,7 +78,7 @@ class Run {
         if (!a_.versions.empty() && !contains(a_.versions, version)) continue;
         // Plain loops on the CPU are there to be compared with; large shapes take them minutes.
         if (a_.versions.empty() && version == "reference") continue;
-        one_version(op, bench_case.label, made, version);
+        one_version(op, bench_case, made, version);
       }
       finish_case(first);
     }
@@ -94,11 +94,11 @@ class Run {
   }
 
  private:
-  void one_version(const ops::Operation& op, const std::string& label, const ops::Case& made,
-                   const std::string& version) {
+  void one_version(const ops::Operation& op, const ops::BenchCase& bench_case,
+                   const ops::Case& made, const std::string& version) {
     bench::Row row;
     row.op = op.name;
-    row.label = label;
+    row.label = bench_case.label;
     row.version = version;
     try {
       ops::Desk desk(op, made, {device_, version});
@@ -107,7 +107,8 @@ class Run {
       for (const ops::Pass& pass : desk.passes()) {
         row.pass = pass.name;
         const bool wanted = (pass.version == version || pass.version.empty()) &&
-                            !(a_.forward && pass.name != "forward");
+                            !(a_.forward && pass.name != "forward") &&
+                            !(bench_case.backward_only && pass.name == "forward");
         if (!wanted) {
           pass.run();
           continue;

@@ -82,20 +82,23 @@ Case random_conv(Random& r, bool pooled) {
 /// A convolution 3x3 of VGG16 with bias, ReLU and gradients.
 BenchCase vgg_conv(const std::string& name, int64_t in, int64_t out, int64_t h, int64_t w,
                    bool gradients, const std::string& type, bool pooled = false) {
-  return {fmt::format("{} {}>{} {}x{} {}", name, in, out, h, w, type), [=] {
-            Random r(1);
-            Case c;
-            c.arrays["x"] = r.floats({1, in, h, w}, -1, 1);
-            c.arrays["w"] = r.floats({out, in, 3, 3}, -0.1, 0.1);
-            c.arrays["b"] = r.floats({out}, -1, 1);
-            if (gradients) c.arrays["d_y"] = r.floats({1, out, h, w}, -1, 1);
-            c.params = {{"pad_h", int64_t{1}},
-                        {"pad_w", int64_t{1}},
-                        {"layout", std::string("nhwc")},
-                        {"type", type}};
-            if (!gradients && !pooled) c.params["relu"] = true;
-            return c;
-          }};
+  return {
+      fmt::format("{} {}>{} {}x{} {}{}", name, in, out, h, w, type, gradients ? " gradients" : ""),
+      [=] {
+        Random r(1);
+        Case c;
+        c.arrays["x"] = r.floats({1, in, h, w}, -1, 1);
+        c.arrays["w"] = r.floats({out, in, 3, 3}, -0.1, 0.1);
+        c.arrays["b"] = r.floats({out}, -1, 1);
+        if (gradients) c.arrays["d_y"] = r.floats({1, out, h, w}, -1, 1);
+        c.params = {{"pad_h", int64_t{1}},
+                    {"pad_w", int64_t{1}},
+                    {"layout", std::string("nhwc")},
+                    {"type", type}};
+        if (!gradients && !pooled) c.params["relu"] = true;
+        return c;
+      },
+      gradients};
 }
 
 struct VggLayer {
@@ -112,8 +115,10 @@ constexpr VggLayer kVgg16[] = {{"conv1_1", 3, 64, 600, 1000},   {"conv1_2", 64, 
 
 std::vector<BenchCase> conv_bench(const std::string& shapes, bool pooled) {
   if (shapes == "small") {
-    std::vector<BenchCase> cases = {vgg_conv("small", 32, 32, 20, 20, !pooled, "f32", pooled)};
-    if (!pooled) cases.push_back(vgg_conv("small", 32, 32, 20, 20, false, "bf16"));
+    std::vector<BenchCase> cases;
+    for (const char* type : {"f32", "bf16"})
+      cases.push_back(vgg_conv("small", 32, 32, 20, 20, false, type, pooled));
+    if (!pooled) cases.push_back(vgg_conv("small", 32, 32, 20, 20, true, "f32"));
     return cases;
   }
   std::vector<BenchCase> cases;
@@ -124,8 +129,12 @@ std::vector<BenchCase> conv_bench(const std::string& shapes, bool pooled) {
               ? l.h > 150
               : std::string_view(l.name) == "conv3_3" || std::string_view(l.name) == "conv4_3";
       if (!pooled || before_pool)
-        cases.push_back(vgg_conv(l.name, l.in, l.out, l.h, l.w, !pooled, type, pooled));
+        cases.push_back(vgg_conv(l.name, l.in, l.out, l.h, l.w, false, type, pooled));
     }
+  if (!pooled)
+    for (const char* type : {"f32", "bf16"})
+      for (const VggLayer& l : kVgg16)
+        cases.push_back(vgg_conv(l.name, l.in, l.out, l.h, l.w, true, type));
   return cases;
 }
 

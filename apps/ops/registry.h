@@ -86,6 +86,7 @@ class Unsupported : public Error {
 struct BenchCase {
   std::string label;
   std::function<Case()> make;
+  bool backward_only = false;  ///< the forward pass runs, but is not measured
 };
 
 struct Operation {
