@@ -214,7 +214,17 @@ settings() {
     model=(--width 1000 --repeat 7)
   fi
   export LD_LIBRARY_PATH="$box/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" FRCNN_TEST_SOURCE=$root OMP_WAIT_POLICY=passive
-  [[ $device == cuda ]] || unset LD_LIBRARY_PATH
+  if [[ $device != cuda ]]; then
+    unset LD_LIBRARY_PATH
+  elif [[ -z ${FRCNN_CUDA_LIBRARIES:-} ]]; then  # cuBLAS and cuDNN that came with PyTorch
+    FRCNN_CUDA_LIBRARIES=$(python3 - << 'PYTHON' 2> /dev/null
+import glob, importlib.util, os
+spec = importlib.util.find_spec("nvidia")
+print(":".join(sorted(f for root in spec.submodule_search_locations for f in glob.glob(os.path.join(root, "*", "lib")))))
+PYTHON
+    ) || FRCNN_CUDA_LIBRARIES=""
+    export FRCNN_CUDA_LIBRARIES
+  fi
 }
 
 run_all() {

@@ -114,7 +114,7 @@ Timing measure(ops::Memory& memory, const std::function<void()>& run, double bud
   const int runs =
       static_cast<int>(std::clamp(std::ceil(kLeastSample / std::max(estimate, 1e-9)), 1.0, 1000.0));
   const int samples =
-      static_cast<int>(std::clamp(budget / (estimate * runs), 1.0, double{kMostSamples}));
+      static_cast<int>(std::clamp(budget / (estimate * runs), 3.0, double{kMostSamples}));
   std::vector<double> times;
   for (int i = 0; i < samples; ++i) times.push_back(once(runs));
   std::sort(times.begin(), times.end());

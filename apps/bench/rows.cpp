@@ -36,13 +36,16 @@ void compare_with_libraries(std::vector<Row>& rows) {
 
 void compare_with_saved(std::vector<Row>& rows, const std::string& file) {
   const auto saved = nlohmann::json::parse(read_text(file), nullptr, false);
-  check(!saved.is_discarded() && saved.contains("rows"),
+  check(saved.is_object() && saved.contains("rows") && saved["rows"].is_array(),
         "{}: is not what `frcnn bench kernels --json` writes", file);
+  const auto is = [](const nlohmann::json& old, const char* key, const std::string& value) {
+    return old.contains(key) && old[key] == value;
+  };
   for (Row& row : rows)
     for (const auto& old : saved["rows"])
-      if (old.value("op", "") == row.op && old.value("case", "") == row.label &&
-          old.value("pass", "") == row.pass && old.value("version", "") == row.version &&
-          old.contains("median_ms"))
+      if (old.is_object() && is(old, "op", row.op) && is(old, "case", row.label) &&
+          is(old, "pass", row.pass) && is(old, "version", row.version) &&
+          old.contains("median_ms") && old["median_ms"].is_number())
         row.saved = old["median_ms"].get<double>() / (row.time.median * 1e3);
 }
 
