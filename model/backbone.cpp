@@ -1,5 +1,7 @@
 #include "model/backbone.h"
 
+#include <algorithm>
+
 #include "model/initializers.h"
 
 namespace frcnn {
@@ -14,6 +16,34 @@ LayerSpec pool(std::string name, int kernel, int stride, int padding = 0) {
 }
 LayerSpec lrn_layer(std::string name, int64_t size, double alpha) {
   return {LayerSpec::Type::lrn, std::move(name), 0, 1, 1, 0, false, {size, alpha, 0.75, 1.0}};
+}
+
+/// The feature map of an imported network.
+NetworkValue map_of(const ImportedNetwork& imported) {
+  return imported.network.check()[static_cast<size_t>(imported.network.output)];
+}
+
+BackboneSpec imported_spec(const BackboneConfig& config) {
+  auto imported = std::make_shared<ImportedNetwork>();
+  if (config.network) {
+    imported->network = *config.network;
+  } else {
+    check(!config.onnx.empty(), "backbone.name = \"onnx\" needs backbone.onnx, the file");
+    *imported = import_onnx(read_onnx(config.onnx), config.cut);
+  }
+  const Network& network = imported->network;
+  const NetworkValue map = map_of(*imported);
+  check(network.in_channels == 3, "{}: takes pictures of {} channels, a detector's have 3",
+        network.source, network.in_channels);
+  check(
+      map.map && map.stride_y > 0 && map.stride_x > 0,
+      "{}: '{}' is no map (N, C, H, W) that follows the picture's size; cut the network before it",
+      network.source, network.cut);
+  BackboneSpec spec;
+  spec.name = "onnx";
+  spec.rpn_channels = map.channels >= 512 ? 512 : 256;  // as for VGG16 and ZF
+  spec.imported = std::move(imported);
+  return spec;
 }
 
 }  // namespace
@@ -69,20 +99,29 @@ BackboneSpec backbone_spec(const BackboneConfig& config) {
     spec = alexnet_spec();
   else if (config.name == "tiny")
     spec = tiny_spec(config);
+  else if (config.name == "onnx")
+    return imported_spec(config);
   else
-    fail("backbone.name: expected \"vgg16\", \"zf\", \"alexnet\" or \"tiny\", got \"{}\"",
-         config.name);
+    fail(
+        "backbone.name: expected \"vgg16\", \"zf\", \"alexnet\", \"tiny\" or \"onnx\", got "
+        "\"{}\"",
+        config.name);
   spec.ceil_mode = config.ceil_mode;
   return spec;
 }
 
-int64_t BackboneSpec::stride() const {
+std::array<int64_t, 2> BackboneSpec::strides() const {
+  if (imported) {
+    const NetworkValue map = map_of(*imported);
+    return {map.stride_y, map.stride_x};
+  }
   int64_t product = 1;
   for (const LayerSpec& layer : layers) product *= layer.stride;
-  return product;
+  return {product, product};
 }
 
 int64_t BackboneSpec::out_channels() const {
+  if (imported) return map_of(*imported).channels;
   int64_t channels = 3;
   for (const LayerSpec& layer : layers)
     if (layer.type == LayerSpec::Type::conv) channels = layer.channels;
@@ -90,24 +129,55 @@ int64_t BackboneSpec::out_channels() const {
 }
 
 int64_t BackboneSpec::receptive_field(int window) const {
+  if (imported) {
+    const NetworkValue map = map_of(*imported);
+    return std::max(map.field_y + (window - 1) * map.stride_y,
+                    map.field_x + (window - 1) * map.stride_x);
+  }
   int64_t field = window;
   for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer)
     field = (field - 1) * layer->stride + layer->kernel;
   return field;
 }
 
-int64_t BackboneSpec::map_size(int64_t size) const {
+std::array<int64_t, 2> BackboneSpec::map_size(int64_t height, int64_t width) const {
+  if (imported) {
+    const Network& network = imported->network;
+    return network.sizes(height, width)[static_cast<size_t>(network.output)];
+  }
+  std::array<int64_t, 2> sizes = {height, width};
   for (const LayerSpec& layer : layers) {
     const bool up = layer.type == LayerSpec::Type::max_pool && ceil_mode;
-    const int64_t span = size + 2 * layer.padding - layer.kernel;
-    size = (span + (up ? layer.stride - 1 : 0)) / layer.stride + 1;
-    if (up && (size - 1) * layer.stride >= span + layer.kernel - layer.padding) --size;
+    for (int64_t& size : sizes) {
+      const int64_t span = size + 2 * layer.padding - layer.kernel;
+      size = (span + (up ? layer.stride - 1 : 0)) / layer.stride + 1;
+      if (up && (size - 1) * layer.stride >= span + layer.kernel - layer.padding) --size;
+    }
   }
-  return size;
+  return sizes;
 }
 
 Backbone::Backbone(const BackboneSpec& spec, const BackboneConfig& config, Parameters& parameters)
     : spec_(spec), batch_statistics_(config.batch_norm_mode == "train") {
+  if (spec.imported)
+    make_network(config, parameters);
+  else
+    make_layers(config, parameters);
+}
+
+void Backbone::make_network(const BackboneConfig& config, Parameters& parameters) {
+  network_.emplace(spec_.imported->network, "backbone.", make_initializer(config.init), parameters);
+  if (!spec_.imported->values.empty()) {
+    network_->load(spec_.imported->values);
+    spec_.imported = std::make_shared<ImportedNetwork>(  // the values are in the parameters now
+        ImportedNetwork{spec_.imported->network, {}});
+  }
+  if (!config.frozen_until.empty())
+    network_->freeze_until(config.frozen_until, "backbone.frozen_until");
+}
+
+void Backbone::make_layers(const BackboneConfig& config, Parameters& parameters) {
+  const BackboneSpec& spec = spec_;
   int64_t channels = 3;
   for (const LayerSpec& layer : spec.layers) {
     const std::string name = "backbone." + layer.name;
@@ -146,6 +216,7 @@ Backbone::Backbone(const BackboneSpec& spec, const BackboneConfig& config, Param
 }
 
 Tensor Backbone::forward(const Tensor& images, bool training) const {
+  if (network_) return network_->forward(images, training && batch_statistics_);
   Tensor x = images;
   for (const Layer& layer : layers_) {
     if (const auto* conv_layer = std::get_if<ConvLayer>(&layer)) {

@@ -1,11 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace frcnn {
+
+struct Network;
 
 // Every setting of a run as plain data. model/options.h holds the one table that names each field's
 // key, range, unit, help and source; the parser, --help, the saved config and the docs come from
@@ -29,8 +32,12 @@ struct InitConfig {
 };
 
 struct BackboneConfig {
-  std::string name = "vgg16";  // "vgg16" | "zf" | "alexnet" | "tiny"
-  std::string weights;         // file whose backbone, fc6, fc7 are loaded before training; "" none
+  std::string name = "vgg16";  // "vgg16" | "zf" | "alexnet" | "tiny" | "onnx"
+  std::string onnx;            // onnx: the file
+  std::string cut;             // onnx: node or output that is the map; "" the default choice
+  // onnx: the network itself where it is known already, as from a checkpoint; no option
+  std::shared_ptr<const Network> network = nullptr;
+  std::string weights;  // file whose backbone, fc6, fc7 are loaded before training; "" none
   std::string weights_preprocess = "same";  // "same": pictures as weights expect them | "any"
   std::string frozen_until = "conv2_2";     // this layer and all before it are not trained; "" none
   InitConfig init = {"he", 0.01};

@@ -42,6 +42,7 @@ Detector Detector::load(const std::filesystem::path& file, const std::vector<std
   const Checkpoint checkpoint = load_checkpoint(file);
   auto impl = std::make_unique<Impl>();
   impl->config = parse_config(checkpoint.config, file.string() + " (config)", settings);
+  take_network(impl->config.model, checkpoint, file.string());
   impl->classes = checkpoint.classes;
   impl->model =
       std::make_unique<FasterRcnn>(impl->config.model, static_cast<int64_t>(impl->classes.size()),

@@ -95,8 +95,8 @@ FasterRcnn::Stride FasterRcnn::stride(int64_t map_h, int64_t map_w, int64_t inpu
                                       int64_t input_w) const {
   const std::string& rule = config_.anchors.stride_rule;
   if (rule == "nominal") {
-    const double nominal = static_cast<double>(backbone_.spec().stride());
-    return {nominal, nominal};
+    const auto [y, x] = backbone_.spec().strides();
+    return {static_cast<double>(y), static_cast<double>(x)};
   }
   const double y = static_cast<double>(input_h) / static_cast<double>(map_h);
   const double x = static_cast<double>(input_w) / static_cast<double>(map_w);

@@ -22,6 +22,11 @@ void check_model(const ModelConfig& model, const std::string& name) {
   require(backbone.tiny_channels.size() == backbone.tiny_strides.size(), name,
           "backbone.tiny_channels has {} values but backbone.tiny_strides has {}",
           backbone.tiny_channels.size(), backbone.tiny_strides.size());
+  require(backbone.name == "onnx" || (backbone.onnx.empty() && backbone.cut.empty()), name,
+          "backbone.onnx and backbone.cut are for backbone.name = \"onnx\", not for \"{}\"",
+          backbone.name);
+  require(backbone.name != "onnx" || !backbone.onnx.empty() || backbone.network, name,
+          "backbone.name = \"onnx\" needs backbone.onnx, the file of the network");
   const auto& rpn = model.rpn;
   require(rpn.window % 2 == 1, name, "rpn.window = {} must be odd", rpn.window);
   require(rpn.negative_iou <= rpn.positive_iou, name,

@@ -89,8 +89,15 @@ Rows preprocess_rows() {
 
 Rows backbone_rows() {
   Rows rows = {
-      row("backbone.name", FIELD(model.backbone.name), Choices{"vgg16", "zf", "alexnet", "tiny"},
-          "network that computes the feature map", "section 3.1"),
+      row("backbone.name", FIELD(model.backbone.name),
+          Choices{"vgg16", "zf", "alexnet", "tiny", "onnx"},
+          "network that computes the feature map; onnx: your own (docs/backbones.md)",
+          "section 3.1"),
+      row("backbone.onnx", FIELD(model.backbone.onnx),
+          "onnx: file with the network and its weights, needed to begin a training only"),
+      row("backbone.cut", FIELD(model.backbone.cut),
+          "onnx: name of the node or output whose map is used; \"\" the last of stride 16, or "
+          "else 32"),
       row("backbone.weights", FIELD(model.backbone.weights),
           "file of weights in any format (docs/importing.md): its backbone, and fc6, fc7 where "
           "they "

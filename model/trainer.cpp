@@ -88,6 +88,13 @@ void load_parameters(FasterRcnn& model, const Checkpoint& checkpoint, const std:
             file, name, tensor.shape().string());
 }
 
+void take_network(ModelConfig& config, const Checkpoint& checkpoint, const std::string& file) {
+  if (config.backbone.name != "onnx") return;
+  check(!checkpoint.network.empty(), "{}: lacks the definition of its imported backbone", file);
+  config.backbone.network =
+      std::make_shared<const Network>(network_from_json(checkpoint.network, file));
+}
+
 int64_t run_length(const TrainConfig& config, int64_t images) {
   if (config.epochs <= 0) return config.steps;
   const double per_step = static_cast<double>(config.batch) * config.iter_size;
@@ -163,6 +170,8 @@ Checkpoint Trainer::checkpoint(int64_t cursor_epoch, int64_t cursor_position) co
   Checkpoint c;
   c.config = to_toml(config_);
   c.classes = classes_;
+  if (const auto& imported = model_->backbone_spec().imported)
+    c.network = to_json(imported->network);
   for (const Parameter& p : model_->parameters().all())
     (p.kind == ParameterKind::buffer ? c.buffers : c.parameters).emplace(p.name, p.tensor);
   for (const auto& [name, tensor] : optimizer_.state()) c.optimizer.emplace(name, tensor);

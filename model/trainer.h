@@ -75,6 +75,9 @@ class Trainer {
 
 /// Copies parameters and buffers of a checkpoint into a model; names and shapes must agree exactly.
 void load_parameters(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file);
+/// Sets config.backbone.network from a checkpoint whose backbone was imported, so that a model can
+/// be made without the file it came from.
+void take_network(ModelConfig& config, const Checkpoint& checkpoint, const std::string& file);
 /// Updates of a run: train.steps, or train.epochs over `images` pictures.
 int64_t run_length(const TrainConfig& config, int64_t images);
 

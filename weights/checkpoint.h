@@ -23,6 +23,7 @@ struct Checkpoint {
   std::string program_version;       ///< version of frcnn that wrote it
   std::string config;                ///< resolved config as TOML (with the preprocessing)
   std::vector<std::string> classes;  ///< names, background not included
+  std::string network;               ///< an imported backbone as JSON; empty: a built-in one
   TensorMap parameters;              ///< trained by gradients (also those of frozen layers)
   TensorMap buffers;                 ///< running statistics of batch norm
   TensorMap optimizer;               ///< momenta and the like; empty in files made for inference

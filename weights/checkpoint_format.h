@@ -8,6 +8,8 @@
 namespace frcnn::checkpoint_format {
 
 inline constexpr const char* kMagic = "frcnn checkpoint";
+/// Dataset of the text of an imported backbone.
+inline constexpr const char* kNetwork = "backbone_network";
 /// Largest chunk of a dataset; a row longer than this is a chunk of its own.
 inline constexpr hsize_t kChunkBytes = hsize_t{1} << 20;
 

@@ -142,6 +142,17 @@ TensorMap read_tensors(const Reader& reader, const char* name, bool required) {
   return tensors;
 }
 
+/// The definition of an imported backbone; "" when there is none.
+std::string read_network(const Reader& reader) {
+  const std::string name = checkpoint_format::kNetwork;
+  if (H5Lexists(reader.file.get(), name.c_str(), H5P_DEFAULT) <= 0) return "";
+  const Tensor text = read_tensor(reader, reader.file.get(), name, name);
+  if (text.dtype() != DType::u8 || text.rank() != 1)
+    reader.refuse("{} is not text (a list of unsigned 8-bit integers)", name);
+  const auto bytes = text.span<uint8_t>();
+  return {bytes.begin(), bytes.end()};
+}
+
 void read_training(const Reader& reader, Checkpoint& checkpoint) {
   if (H5Lexists(reader.file.get(), "training", H5P_DEFAULT) <= 0) return;
   const Hdf5Handle group(H5Gopen2(reader.file.get(), "training", H5P_DEFAULT), H5Gclose);
@@ -215,6 +226,7 @@ Checkpoint load_checkpoint(const std::filesystem::path& file) {
   checkpoint.config = read_attribute_as<std::string>(reader, "config", "text");
   checkpoint.classes =
       read_attribute_as<std::vector<std::string>>(reader, "classes", "a list of names");
+  checkpoint.network = read_network(reader);
   checkpoint.parameters = read_tensors(reader, "parameters", true);
   checkpoint.buffers = read_tensors(reader, "buffers", false);
   checkpoint.optimizer = read_tensors(reader, "optimizer", false);

@@ -136,6 +136,11 @@ void write_content(hid_t file, const Checkpoint& checkpoint) {
   write_attribute(file, "program_version", checkpoint.program_version);
   write_attribute(file, "config", checkpoint.config);
   write_attribute(file, "classes", checkpoint.classes);
+  if (!checkpoint.network.empty())
+    write_tensor(
+        file, checkpoint_format::kNetwork,
+        Tensor::from({static_cast<int64_t>(checkpoint.network.size())},
+                     std::vector<uint8_t>(checkpoint.network.begin(), checkpoint.network.end())));
   for (const auto& [name, tensors] :
        {std::pair("parameters", &checkpoint.parameters), std::pair("buffers", &checkpoint.buffers),
         std::pair("optimizer", &checkpoint.optimizer)}) {
@@ -150,7 +155,7 @@ void write_content(hid_t file, const Checkpoint& checkpoint) {
 
 /// Bytes the file will have, a little more.
 size_t expected_size(const Checkpoint& checkpoint) {
-  size_t bytes = 65536 + 2 * checkpoint.config.size();
+  size_t bytes = 65536 + 2 * checkpoint.config.size() + 2 * checkpoint.network.size();
   for (const TensorMap* tensors :
        {&checkpoint.parameters, &checkpoint.buffers, &checkpoint.optimizer})
     for (const auto& [name, tensor] : *tensors)

@@ -24,6 +24,13 @@ bool within(int64_t value, int64_t low, int64_t high) {
   return value >= low && value <= high;
 }
 
+void check_padding(const NetworkNode& node) {
+  const Padding& p = node.window.padding;
+  for (const int64_t value : {p.top, p.left, p.bottom, p.right})
+    require(within(value, 0, kMostWindow), node, "a padding of {} is not 0 to {}", value,
+            kMostWindow);
+}
+
 void check_window(const NetworkNode& node) {
   const NetworkWindow& w = node.window;
   for (const int64_t value :
@@ -31,16 +38,7 @@ void check_window(const NetworkNode& node) {
     require(within(value, 1, kMostWindow), node,
             "a window of {} x {}, stride {} x {} is not 1 to {}", w.kernel_h, w.kernel_w,
             w.stride_h, w.stride_w, kMostWindow);
-  for (const int64_t value : {w.padding.top, w.padding.left, w.padding.bottom, w.padding.right})
-    require(within(value, 0, kMostWindow), node, "a padding of {} is not 0 to {}", value,
-            kMostWindow);
-}
-
-void check_pad(const NetworkNode& node) {
-  const Padding& p = node.window.padding;
-  for (const int64_t value : {p.top, p.left, p.bottom, p.right})
-    require(within(value, -kMostWindow, kMostWindow), node, "a padding of {} is not {} to {}",
-            value, -kMostWindow, kMostWindow);
+  check_padding(node);
 }
 
 size_t inputs_of(const NetworkNode& node) {
@@ -106,7 +104,7 @@ NetworkValue check_node(const NetworkNode& node, const std::vector<NetworkValue>
       slide(out, node.window);
       break;
     case NetworkOp::pad:
-      check_pad(node);
+      check_padding(node);
       break;
     case NetworkOp::global_average:
       out.stride_y = out.stride_x = 0;
@@ -117,7 +115,8 @@ NetworkValue check_node(const NetworkNode& node, const std::vector<NetworkValue>
       const NetworkValue& other = values[static_cast<size_t>(node.inputs[1])];
       require(out.channels == other.channels, node, "joins {} and {} channels", out.channels,
               other.channels);
-      join(node, out, other);
+      const bool spread = out.map && other.map && other.stride_y == 0;  // (N, C, 1, 1)
+      if (!spread) join(node, out, other);
       break;
     }
     case NetworkOp::concatenate:

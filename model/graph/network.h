@@ -26,14 +26,14 @@ enum class NetworkOp : uint8_t {
   add_constant,    ///< x + low, or x + the buffer constant (C) when `per_channel`
   scale,           ///< x * low, or x * the buffer constant (C) when `per_channel`
   concatenate,     ///< along the channels
-  pad,             ///< rows and columns of the value `low` are added, or cut off where negative
+  pad,             ///< rows and columns of the value `low` are added
   local_response,  ///< kernels/norm/lrn.h
   linear,          ///< rows; parameters weight (O, F), bias (O); `relu` fused
   flatten,         ///< (N, C, H, W) to (N, C * H * W)
   reshape,         ///< to (N, C, H, W), or rows (N, F) with F or -1
 };
 
-/// Rows and columns around a map; negative: cut off.
+/// Rows and columns around a map.
 struct Padding {
   int64_t top = 0, left = 0, bottom = 0, right = 0;
   bool operator==(const Padding&) const = default;

@@ -47,6 +47,7 @@ std::array<int64_t, 2> NetworkWindow::size_after(int64_t h, int64_t w) const {
 }
 
 std::vector<std::array<int64_t, 2>> Network::sizes(int64_t h, int64_t w) const {
+  constexpr int64_t one = 1;
   std::vector<std::array<int64_t, 2>> sizes = {{h, w}};
   for (const NetworkNode& node : nodes) {
     std::array<int64_t, 2> size = sizes[static_cast<size_t>(node.inputs[0])];
@@ -70,13 +71,15 @@ std::vector<std::array<int64_t, 2>> Network::sizes(int64_t h, int64_t w) const {
         if (node.shape.size() == 3) size = {node.shape[1], node.shape[2]};
         break;
       default:
-        for (const int input : node.inputs)
+        for (const int input : node.inputs) {
+          const std::array<int64_t, 2> other = sizes[static_cast<size_t>(input)];
+          const bool spread = node.op != NetworkOp::concatenate && other == std::array{one, one};
           frcnn::check(
-              sizes[static_cast<size_t>(input)] == size,
+              other == size || spread,
               "node '{}' ({}): joins maps of {} x {} and {} x {} for a picture of {} x {}; "
               "preprocess.pad_multiple can make the sizes of pictures fit",
-              node.name, name_of(node.op), size[0], size[1], sizes[static_cast<size_t>(input)][0],
-              sizes[static_cast<size_t>(input)][1], h, w);
+              node.name, name_of(node.op), size[0], size[1], other[0], other[1], h, w);
+        }
     }
     frcnn::check(size[0] > 0 && size[1] > 0,
                  "node '{}' ({}): nothing is left of a picture of {} x {} pixels, which is too "

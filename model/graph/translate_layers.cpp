@@ -197,6 +197,7 @@ TranslatedValue NodeTranslator::pad() {
     const int64_t before = pads[i], after = pads[i + axes.size()];
     need(axis == 2 || axis == 3 || (before == 0 && after == 0),
          "only rows and columns can be padded");
+    need(before >= 0 && after >= 0, "cutting rows or columns off is not supported");
     if (axis == 2) {
       p.top = before;
       p.bottom = after;

@@ -74,13 +74,18 @@ TranslatedValue NodeTranslator::same() {
   return t_.value(node_.inputs[0]);
 }
 
-/// Sums and products of two maps of equal shape.
+/// Sums and products of two maps of equal shape, or of one and a number for each channel of each
+/// picture (squeeze and excitation).
 TranslatedValue NodeTranslator::joined(NetworkOp op) {
-  NetworkNode node = start(op);
-  node.inputs.push_back(map_input(1));
-  const NetworkValue &a = known(0), &b = known(1);
-  need(a.map == b.map && a.channels == b.channels && a.stride_y == b.stride_y &&
-           a.stride_x == b.stride_x,
+  const bool swap =
+      op != NetworkOp::subtract && known(0).map && known(0).stride_y == 0 && known(1).stride_y != 0;
+  const size_t first = swap ? 1 : 0;
+  NetworkNode node = start(op, first);
+  node.inputs.push_back(map_input(1 - first));
+  const NetworkValue &a = known(first), &b = known(1 - first);
+  const bool spread = a.map && b.map && b.stride_y == 0;
+  need(a.map == b.map && a.channels == b.channels &&
+           (spread || (a.stride_y == b.stride_y && a.stride_x == b.stride_x)),
        "combines maps of different sizes ({} channels at stride {}, {} at {}), which is not "
        "supported",
        a.channels, a.stride_y, b.channels, b.stride_y);
