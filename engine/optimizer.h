@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/parameters.h"
+#include "engine/recorded_step.h"
 #include "engine/schedule.h"
 #include "engine/uploader.h"
 #include "kernels/launch/finite_flag.h"
@@ -39,7 +40,8 @@ class Optimizer {
   /// Error naming the parameter when a gradient is not finite; nothing is changed then.
   ///
   /// On a GPU nothing waits for an answer: an element whose gradient is not finite stays as it is,
-  /// later updates change nothing any more, and check_device() tells.
+  /// later updates change nothing any more, and check_device() tells. From the second update on its
+  /// launches are started as one recorded graph.
   void step(double grad_scale = 1, double clip_norm = 0);
   /// Throws Error naming the parameter and the step when a gradient was not finite. Waits for the
   /// device; nothing on the CPU.
@@ -68,6 +70,7 @@ class Optimizer {
   void check_finite() const;
   bool on_gpu() const;
   void gpu_step(double grad_scale, double clip_norm);
+  void launch_update(double clip_norm);
   std::vector<kernels::FiniteCheck> finite_checks();
   std::vector<Group> groups_;
   int64_t step_ = 0;
@@ -76,6 +79,7 @@ class Optimizer {
   // kernels::FiniteFlag, and scratch memory, made at the first step.
   Tensor scalars_, squares_, norm_, flag_, workspace_;
   std::shared_ptr<Uploader> uploader_;
+  std::shared_ptr<RecordedSteps> updates_;
 };
 
 }  // namespace frcnn

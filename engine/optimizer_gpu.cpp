@@ -1,5 +1,5 @@
 // The optimiser's update on a GPU: rates and counters are written to the device, the rest are
-// launches.
+// launches, recorded as a graph.
 #include <array>
 #include <cstring>
 
@@ -38,6 +38,7 @@ void Optimizer::gpu_step(double grad_scale, double clip_norm) {
   const auto count = static_cast<int64_t>(groups_.size());
   if (!flag_) {
     uploader_ = std::make_shared<Uploader>(device);
+    updates_ = std::make_shared<RecordedSteps>(device);
     flag_ = Tensor::empty({sizeof(FiniteFlag)}, DType::u8, device);
     flag_.fill(0xFF);  // everything was finite so far
     static_assert(FiniteFlag{}.first == ~uint64_t{0});
@@ -47,21 +48,37 @@ void Optimizer::gpu_step(double grad_scale, double clip_norm) {
     norm_ = Tensor::zeros({1}, DType::f64, device);
     workspace_ = Tensor::zeros({static_cast<int64_t>(gpu::kGradientWorkspace)}, DType::u8, device);
   }
+  // What a recorded update cannot read from the device makes another recording: the limit of the
+  // norm, and which gradients this backward pass did not reach.
+  std::string key = fmt::format("{}", clip_norm);
+  std::vector<Tensor> unreached;
   std::vector<StepScalars> scalars;
   for (Group& group : groups_) {
     scalars.push_back(
         {group.settings.schedule.at(step_) * group.settings.lr_factor, grad_scale, 1, step_ + 1});
     for (Parameter& p : group.parameters)
-      if (p.tensor.grad_is_reset()) p.tensor.grad().fill(0);  // not reached by this backward pass
+      if (p.tensor.grad_is_reset()) {
+        unreached.push_back(p.tensor.grad());
+        key += " " + p.name;
+      }
   }
   const size_t bytes = scalars.size() * sizeof(StepScalars);
   uploader_->begin(Uploader::rounded(bytes));
   uploader_->copy(scalars.data(), bytes, scalars_);
   uploader_->end();
-  const std::vector<FiniteCheck> checks = finite_checks();
-  auto* on_device = static_cast<StepScalars*>(scalars_.raw());
+  updates_->run(key, [&] {
+    for (Tensor& gradient : unreached) gradient.fill(0);
+    launch_update(clip_norm);
+  });
+  for (Group& group : groups_) group.values.bump_version();
+  ++step_;
+}
 
-  with_gpu(device, [&](auto on) {
+void Optimizer::launch_update(double clip_norm) {
+  const std::vector<FiniteCheck> checks = finite_checks();
+  const auto count = static_cast<int64_t>(groups_.size());
+  auto* on_device = static_cast<StepScalars*>(scalars_.raw());
+  with_gpu(groups_.front().values.device(), [&](auto on) {
     constexpr auto kBackend = decltype(on)::backend;
     const auto with_type = [&](const Group& group, const auto& body) {
       with_float(group.values.dtype(), "optimizer", body);
@@ -96,8 +113,6 @@ void Optimizer::gpu_step(double grad_scale, double clip_norm) {
                                   group.state1.data<T>(), on_device + i, checks[i]);
       });
   });
-  for (Group& group : groups_) group.values.bump_version();
-  ++step_;
 }
 
 void Optimizer::check_device() const {

@@ -35,6 +35,7 @@ struct DeviceInfo {
   size_t memory_bytes = 0, free_bytes = 0;
   size_t shared_bytes_per_block = 0;  ///< most that a kernel may ask for (opt-in included)
   int clock_khz = 0, memory_clock_khz = 0, memory_bus_bits = 0;
+  int driver = 0;  ///< the driver's CUDA version: 1000 * major + 10 * minor
 };
 
 /// Number of usable devices; 0 without a driver, without a device, or with a driver that is too old
@@ -95,7 +96,9 @@ struct KernelVersion {
 /// What the host has asked of a backend since the program began. A training step between two log
 /// points may not add to `waits`.
 struct Activity {
-  int64_t launches = 0;   ///< kernels
+  int64_t launches = 0;   ///< kernels, those of replayed graphs included
+  int64_t replayed = 0;   ///< of them: by Graph::replay()
+  int64_t replays = 0;    ///< calls of Graph::replay()
   int64_t to_device = 0;  ///< copies
   int64_t to_host = 0;    ///< copies; each is a wait, too
   int64_t waits = 0;      ///< times the host stood still for the device

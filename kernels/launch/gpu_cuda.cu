@@ -7,7 +7,7 @@
 namespace frcnn::kernels::gpu {
 namespace {
 struct Counters {
-  std::atomic<int64_t> launches{0}, to_device{0}, to_host{0}, waits{0};
+  std::atomic<int64_t> launches{0}, replayed{0}, replays{0}, to_device{0}, to_host{0}, waits{0};
 };
 Counters& counters() {
   static Counters instance;
@@ -56,6 +56,7 @@ DeviceInfo device_info<kCuda>(int index) {
   FRCNN_CUDA_CHECK(cudaDeviceGetAttribute(&info.clock_khz, cudaDevAttrClockRate, index));
   FRCNN_CUDA_CHECK(
       cudaDeviceGetAttribute(&info.memory_clock_khz, cudaDevAttrMemoryClockRate, index));
+  FRCNN_CUDA_CHECK(cudaDriverGetVersion(&info.driver));
   int current = 0;
   FRCNN_CUDA_CHECK(cudaGetDevice(&current));
   if (current == index) {
@@ -139,7 +140,8 @@ void destroy_stream<kCuda>(Stream stream) noexcept {
 
 template <>
 Activity activity<kCuda>() {
-  return {counters().launches, counters().to_device, counters().to_host, counters().waits};
+  const Counters& c = counters();
+  return {c.launches, c.replayed, c.replays, c.to_device, c.to_host, c.waits};
 }
 
 template <>
@@ -204,6 +206,8 @@ template <>
 void Graph<kCuda>::replay(Stream stream) const {
   FRCNN_CUDA_CHECK(cudaGraphLaunch(state_->executable, stream));
   counters().launches += state_->launches;
+  counters().replayed += state_->launches;
+  ++counters().replays;
 }
 
 template <>

@@ -15,7 +15,7 @@ TEST_CASE("GPU graph: recording does nothing, each replay does the work with pre
     const DeviceArray<B, float> x(std::vector<float>{1, 2, 3}), y(std::vector<float>{0, 0, 0});
     const DeviceArray<B, float> copy(3);
     gpu::synchronize<B>(nullptr);
-    const int64_t before = gpu::activity<B>().launches;
+    const int64_t before = gpu::activity<B>().launches, replayed = gpu::activity<B>().replayed;
     const gpu::Graph<B> graph(stream, [&] {
       gpu::axpy<B>(stream, 3, 2.0, x.data(), y.data());
       gpu::relu_forward<B>(stream, 3, y.data(), y.data());
@@ -27,6 +27,7 @@ TEST_CASE("GPU graph: recording does nothing, each replay does the work with pre
     graph.replay(stream);
     gpu::synchronize<B>(stream);
     CHECK(gpu::activity<B>().launches == before + 4);
+    CHECK(gpu::activity<B>().replayed == replayed + 4);
     CHECK(copy.host() == std::vector<float>{4, 8, 12});
     const std::vector<float> other = {-10, 0, 1};
     gpu::copy_to_device<B>(stream, x.data(), other.data(), sizeof(float) * 3);

@@ -11,7 +11,7 @@
 namespace frcnn::kernels::gpu {
 namespace {
 struct Counters {
-  std::atomic<int64_t> to_device{0}, to_host{0}, waits{0};
+  std::atomic<int64_t> replayed{0}, replays{0}, to_device{0}, to_host{0}, waits{0};
 };
 Counters& counters() {
   static Counters instance;
@@ -117,7 +117,8 @@ void destroy_stream<kEmulated>(Stream /*stream*/) noexcept {}
 
 template <>
 Activity activity<kEmulated>() {
-  return {emulation::launches(), counters().to_device, counters().to_host, counters().waits};
+  const Counters& c = counters();
+  return {emulation::launches(), c.replayed, c.replays, c.to_device, c.to_host, c.waits};
 }
 
 // Everything is done when a call returns: a point is always passed.
@@ -149,7 +150,10 @@ Graph<kEmulated>::~Graph() {
 }
 template <>
 void Graph<kEmulated>::replay(Stream /*stream*/) const {
+  const int64_t before = emulation::launches();
   for (const auto& work : state_->work) work();
+  counters().replayed += emulation::launches() - before;
+  ++counters().replays;
 }
 
 template <>
