@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "engine/packed_weights.h"
 #include "engine/tensor.h"
 #include "kernels/conv/conv2d.h"
@@ -7,8 +9,9 @@
 
 namespace frcnn {
 
-// The passes of layers with weights on a GPU: the kernel version by gpu_math() and shape, packed
-// weights, workspace, the call. Arguments as in kernels/conv/conv2d_gpu.h and kernels/linear.
+// The passes of layers with weights on a GPU: the kernel by gpu_math(), shape and what was measured
+// (engine/tuning.h), packed weights, workspace, the call. Arguments as in kernels/conv/conv2d_gpu.h
+// and kernels/linear.
 
 void gpu_conv2d_forward(const kernels::Conv2dParams& p, const Tensor& x, const Tensor& w,
                         const Tensor& b, Tensor& y, PackedWeights* cache);
@@ -24,5 +27,11 @@ void gpu_linear_backward_data(const kernels::LinearParams& p, const Tensor& dy, 
                               Tensor& dx);
 void gpu_linear_backward_weights(const kernels::LinearParams& p, const Tensor& x, const Tensor& dy,
                                  Tensor& dw, Tensor* db);
+
+/// Name of the kernel that a pass of float32 maps or matrices would take now; measures nothing.
+std::string gpu_conv2d_kernel(Device device, const kernels::Conv2dParams& p,
+                              kernels::LayerPass pass);
+std::string gpu_linear_kernel(Device device, const kernels::LinearParams& p,
+                              kernels::LayerPass pass);
 
 }  // namespace frcnn
