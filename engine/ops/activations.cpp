@@ -1,7 +1,7 @@
 // Activation functions of imported networks.
 #include "kernels/elementwise/activations.h"
 
-#include "engine/ops/cpu_first.h"
+#include "engine/dispatch.h"
 #include "engine/ops/elementwise.h"
 #include "engine/tape.h"
 
@@ -13,7 +13,7 @@ void clear_padding(Tensor& y) {
   if (y.rank() != 4 || y.dim(1) % y.channel_block() == 0) return;
   with_float(y.dtype(), "clear_padding", [&](auto t) {
     using T = decltype(t);
-    FRCNN_CALL_CPU(y.device(), clear_padding, y.map_layout(), y.data<T>());
+    FRCNN_CALL(y.device(), clear_padding, y.map_layout(), y.data<T>());
   });
 }
 
@@ -23,8 +23,8 @@ Tensor leaky_relu(const Tensor& x, double slope) {
   Tensor y = empty_like(x);
   with_float(x.dtype(), "leaky_relu", [&](auto t) {
     using T = decltype(t);
-    FRCNN_CALL_CPU(x.device(), leaky_relu_forward, x.stored_elements(), slope, x.data<T>(),
-                   y.data<T>());
+    FRCNN_CALL(x.device(), leaky_relu_forward, x.stored_elements(), slope, x.data<T>(),
+               y.data<T>());
   });
   if (!Tape::recording({&x})) return y;
   // The output tells the input's sign, unless the slope turns it. What comes next keeps the output
@@ -34,8 +34,8 @@ Tensor leaky_relu(const Tensor& x, double slope) {
     Tensor& dy = ctx.grad_output();
     with_float(dy.dtype(), "leaky_relu", [&](auto t) {
       using T = decltype(t);
-      FRCNN_CALL_CPU(dy.device(), leaky_relu_backward, dy.stored_elements(), slope, kept.data<T>(),
-                     dy.data<T>(), dy.data<T>());
+      FRCNN_CALL(dy.device(), leaky_relu_backward, dy.stored_elements(), slope, kept.data<T>(),
+                 dy.data<T>(), dy.data<T>());
     });
     ctx.give_input(0, dy);
   });
@@ -46,7 +46,7 @@ Tensor clip(const Tensor& x, double lo, double hi) {
   Tensor y = empty_like(x);
   with_float(x.dtype(), "clip", [&](auto t) {
     using T = decltype(t);
-    FRCNN_CALL_CPU(x.device(), clip_forward, x.stored_elements(), lo, hi, x.data<T>(), y.data<T>());
+    FRCNN_CALL(x.device(), clip_forward, x.stored_elements(), lo, hi, x.data<T>(), y.data<T>());
   });
   if (lo > 0 || hi < 0) clear_padding(y);
   if (Tape::recording({&x}))
@@ -54,8 +54,8 @@ Tensor clip(const Tensor& x, double lo, double hi) {
       Tensor& dy = ctx.grad_output();
       with_float(dy.dtype(), "clip", [&](auto t) {
         using T = decltype(t);
-        FRCNN_CALL_CPU(dy.device(), clip_backward, dy.stored_elements(), lo, hi, y.data<T>(),
-                       dy.data<T>(), dy.data<T>());
+        FRCNN_CALL(dy.device(), clip_backward, dy.stored_elements(), lo, hi, y.data<T>(),
+                   dy.data<T>(), dy.data<T>());
       });
       ctx.give_input(0, dy);
     });
@@ -66,7 +66,7 @@ Tensor sigmoid(const Tensor& x) {
   Tensor y = empty_like(x);
   with_float(x.dtype(), "sigmoid", [&](auto t) {
     using T = decltype(t);
-    FRCNN_CALL_CPU(x.device(), sigmoid_forward, x.stored_elements(), x.data<T>(), y.data<T>());
+    FRCNN_CALL(x.device(), sigmoid_forward, x.stored_elements(), x.data<T>(), y.data<T>());
   });
   clear_padding(y);
   if (Tape::recording({&x}))
@@ -74,8 +74,8 @@ Tensor sigmoid(const Tensor& x) {
       Tensor& dy = ctx.grad_output();
       with_float(dy.dtype(), "sigmoid", [&](auto t) {
         using T = decltype(t);
-        FRCNN_CALL_CPU(dy.device(), sigmoid_backward, dy.stored_elements(), y.data<T>(),
-                       dy.data<T>(), dy.data<T>());
+        FRCNN_CALL(dy.device(), sigmoid_backward, dy.stored_elements(), y.data<T>(), dy.data<T>(),
+                   dy.data<T>());
       });
       ctx.give_input(0, dy);
     });

@@ -1,6 +1,6 @@
 // Sums, differences and products of two tensors, of equal shape or with the second spread over the
 // first.
-#include "engine/ops/cpu_first.h"
+#include "engine/dispatch.h"
 #include "engine/ops/elementwise.h"
 #include "engine/tape.h"
 #include "kernels/elementwise/broadcast.h"
@@ -26,7 +26,7 @@ void apply_equal(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y) {
     if (op == BinaryOp::add)
       FRCNN_CALL(a.device(), add, count, pa, pb, py);
     else if (op == BinaryOp::subtract)
-      FRCNN_CALL_CPU(a.device(), subtract, count, pa, pb, py);
+      FRCNN_CALL(a.device(), subtract, count, pa, pb, py);
     else
       FRCNN_CALL(a.device(), multiply, count, pa, pb, py);
   });
@@ -88,8 +88,8 @@ Tensor spread_over(BinaryOp op, const Tensor& a, const Tensor& b, const MapLayou
   Tensor y = empty_like(a);
   with_float(a.dtype(), name_of(op), [&](auto t) {
     using T = decltype(t);
-    FRCNN_CALL_CPU(a.device(), broadcast_forward, map, op, spread, a.data<T>(), b.data<T>(),
-                   y.data<T>());
+    FRCNN_CALL(a.device(), broadcast_forward, map, op, spread, a.data<T>(), b.data<T>(),
+               y.data<T>());
   });
   if (!Tape::recording({&a, &b})) return y;
   const bool multiply = op == BinaryOp::multiply;
@@ -100,13 +100,14 @@ Tensor spread_over(BinaryOp op, const Tensor& a, const Tensor& b, const MapLayou
     with_float(dy.dtype(), name_of(op), [&](auto t) {
       using T = decltype(t);
       ctx.write_input(1, [&](Tensor& db) {
-        Tensor planes = Tensor::empty({map.n * map.c}, DType::f64, dy.device());
-        FRCNN_CALL_CPU(dy.device(), broadcast_backward, map, op, spread, dy.data<T>(),
-                       kept_a ? kept_a.data<T>() : nullptr, db.data<T>(), planes.data<double>());
+        Tensor workspace =
+            Tensor::empty({kernels::broadcast_workspace(map)}, DType::f64, dy.device());
+        FRCNN_CALL(dy.device(), broadcast_backward, map, op, spread, dy.data<T>(),
+                   kept_a ? kept_a.data<T>() : nullptr, db.data<T>(), workspace.data<double>());
       });
       if (multiply && ctx.needs_input(0))
-        FRCNN_CALL_CPU(dy.device(), broadcast_forward, map, op, spread, dy.data<T>(),
-                       kept_b.data<T>(), dy.data<T>());
+        FRCNN_CALL(dy.device(), broadcast_forward, map, op, spread, dy.data<T>(), kept_b.data<T>(),
+                   dy.data<T>());
     });
     ctx.give_input(0, dy);
   });

@@ -1,5 +1,5 @@
 // Maps put together along the channels, and padded.
-#include "engine/ops/cpu_first.h"
+#include "engine/dispatch.h"
 #include "engine/ops/elementwise.h"
 #include "engine/tape.h"
 #include "kernels/elementwise/copy_map.h"
@@ -13,8 +13,8 @@ using kernels::MapPadding;
 void copy_run(const Tensor& from, Tensor& to, const ChannelRun& run) {
   with_float(from.dtype(), "concat_channels", [&](auto t) {
     using T = decltype(t);
-    FRCNN_CALL_CPU(from.device(), copy_channels, from.map_layout(), to.map_layout(), run,
-                   from.data<T>(), to.data<T>());
+    FRCNN_CALL(from.device(), copy_channels, from.map_layout(), to.map_layout(), run,
+               from.data<T>(), to.data<T>());
   });
 }
 
@@ -71,15 +71,14 @@ Tensor pad2d(const Tensor& x, int64_t top, int64_t left, int64_t bottom, int64_t
   Tensor y = Tensor::empty({out.n, out.c, out.h, out.w}, x.dtype(), x.device(), out.block);
   with_float(x.dtype(), "pad2d", [&](auto t) {
     using T = decltype(t);
-    FRCNN_CALL_CPU(x.device(), pad_map, in, padding, value, x.data<T>(), y.data<T>());
+    FRCNN_CALL(x.device(), pad_map, in, padding, value, x.data<T>(), y.data<T>());
   });
   if (Tape::recording({&x}))
     Tape::record("pad2d", {x}, {y}, [in, padding](BackwardContext& ctx) {
       ctx.write_input(0, [&](Tensor& dx) {
         with_float(dx.dtype(), "pad2d", [&](auto t) {
           using T = decltype(t);
-          FRCNN_CALL_CPU(dx.device(), crop_map, in, padding, ctx.grad_output().data<T>(),
-                         dx.data<T>());
+          FRCNN_CALL(dx.device(), crop_map, in, padding, ctx.grad_output().data<T>(), dx.data<T>());
         });
       });
     });

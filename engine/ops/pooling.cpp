@@ -1,6 +1,6 @@
 #include "engine/ops/pooling.h"
 
-#include "engine/ops/cpu_first.h"
+#include "engine/dispatch.h"
 #include "engine/tape.h"
 #include "kernels/pooling/adaptive_max_pool.h"
 
@@ -54,15 +54,15 @@ Tensor avg_pool2d(const Tensor& x, const kernels::AvgPoolParams& params) {
   Tensor y = empty_map(kernels::avg_pool_layout(in, params), x.dtype(), x.device());
   with_float(x.dtype(), "avg_pool2d", [&](auto t) {
     using T = decltype(t);
-    FRCNN_CALL_CPU(x.device(), avg_pool_forward, in, params, x.data<T>(), y.data<T>());
+    FRCNN_CALL(x.device(), avg_pool_forward, in, params, x.data<T>(), y.data<T>());
   });
   if (Tape::recording({&x}))
     Tape::record("avg_pool2d", {x}, {y}, [in, params](BackwardContext& ctx) {
       ctx.write_input(0, [&](Tensor& dx) {
         with_float(dx.dtype(), "avg_pool2d", [&](auto t) {
           using T = decltype(t);
-          FRCNN_CALL_CPU(dx.device(), avg_pool_backward, in, params, ctx.grad_output().data<T>(),
-                         dx.data<T>());
+          FRCNN_CALL(dx.device(), avg_pool_backward, in, params, ctx.grad_output().data<T>(),
+                     dx.data<T>());
         });
       });
     });
@@ -76,15 +76,15 @@ Tensor global_avg_pool2d(const Tensor& x) {
   Tensor y = empty_map(in.resized(1, 1), x.dtype(), x.device());
   with_float(x.dtype(), "global_avg_pool2d", [&](auto t) {
     using T = decltype(t);
-    FRCNN_CALL_CPU(x.device(), global_avg_pool_forward, in, x.data<T>(), y.data<T>());
+    FRCNN_CALL(x.device(), global_avg_pool_forward, in, x.data<T>(), y.data<T>());
   });
   if (Tape::recording({&x}))
     Tape::record("global_avg_pool2d", {x}, {y}, [in](BackwardContext& ctx) {
       ctx.write_input(0, [&](Tensor& dx) {
         with_float(dx.dtype(), "global_avg_pool2d", [&](auto t) {
           using T = decltype(t);
-          FRCNN_CALL_CPU(dx.device(), global_avg_pool_backward, in, ctx.grad_output().data<T>(),
-                         dx.data<T>());
+          FRCNN_CALL(dx.device(), global_avg_pool_backward, in, ctx.grad_output().data<T>(),
+                     dx.data<T>());
         });
       });
     });

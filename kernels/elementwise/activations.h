@@ -39,4 +39,30 @@ template <typename T>
 void clear_padding(const MapLayout& layout, T* map);
 
 }  // namespace cpu
+
+/// The same on a GPU, with the CPU's bits but for sigmoid, whose exponential is the device's.
+namespace gpu {
+
+template <Backend backend, typename T>
+void leaky_relu_forward(Stream stream, int64_t count, double slope, const T* x, T* y,
+                        ElementwiseVersion version = ElementwiseVersion::vector);
+template <Backend backend, typename T>
+void leaky_relu_backward(Stream stream, int64_t count, double slope, const T* x, const T* dy, T* dx,
+                         ElementwiseVersion version = ElementwiseVersion::vector);
+template <Backend backend, typename T>
+void clip_forward(Stream stream, int64_t count, double lo, double hi, const T* x, T* y,
+                  ElementwiseVersion version = ElementwiseVersion::vector);
+template <Backend backend, typename T>
+void clip_backward(Stream stream, int64_t count, double lo, double hi, const T* y, const T* dy,
+                   T* dx, ElementwiseVersion version = ElementwiseVersion::vector);
+template <Backend backend, typename T>
+void sigmoid_forward(Stream stream, int64_t count, const T* x, T* y,
+                     ElementwiseVersion version = ElementwiseVersion::vector);
+template <Backend backend, typename T>
+void sigmoid_backward(Stream stream, int64_t count, const T* y, const T* dy, T* dx,
+                      ElementwiseVersion version = ElementwiseVersion::vector);
+template <Backend backend, typename T>
+void clear_padding(Stream stream, const MapLayout& layout, T* map);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels

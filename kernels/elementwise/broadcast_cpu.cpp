@@ -119,7 +119,7 @@ void broadcast_forward(const MapLayout& layout, BinaryOp op, Spread spread, cons
 
 template <typename T>
 void broadcast_backward(const MapLayout& layout, BinaryOp op, Spread spread, const T* dy,
-                        const T* a, T* db, double* planes) {
+                        const T* a, T* db, double* workspace) {
   const int64_t cells = layout.h * layout.w, block = layout.block, runs = (block + 15) / 16;
   const T* factor = op == BinaryOp::multiply ? a : nullptr;
   parallel_for(layout.n * layout.blocks() * runs, 1 + kGrain / (cells * block / runs + 1),
@@ -132,14 +132,14 @@ void broadcast_backward(const MapLayout& layout, BinaryOp op, Spread spread, con
                    if (used <= 0) continue;
                    const int64_t at = plane * cells * block + inside;
                    sum_cells(cells, block, used, dy + at, factor ? factor + at : nullptr,
-                             planes + n * layout.c + c);
+                             workspace + n * layout.c + c);
                  }
                });
   const int64_t count = spread_size(layout, spread), items = layout.n * layout.c;
   const double sign = op == BinaryOp::subtract ? -1 : 1;
   for (int64_t i = 0; i < count; ++i) {
     double sum = 0;
-    for (int64_t k = i; k < items; k += count) sum += planes[k];
+    for (int64_t k = i; k < items; k += count) sum += workspace[k];
     db[i] = static_cast<T>(sign * sum);
   }
 }

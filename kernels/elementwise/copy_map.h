@@ -46,4 +46,27 @@ void crop_map(const MapLayout& x_layout, const MapPadding& padding,
               T* dx);       // x_layout
 
 }  // namespace cpu
+
+enum class CopyMapVersion : uint8_t { naive, vector };
+inline constexpr gpu::KernelVersion kCopyMapVersions[] = {
+    {"naive", "one thread, one number"},
+    {"vector", "one thread, 16 bytes of neighbours in both maps; 32-bit indices"},
+};
+
+/// The same on a GPU, with the CPU's bits. `vector` takes packs of channels where both maps have
+/// them, packs of cells in NCHW, single numbers elsewhere.
+namespace gpu {
+
+template <Backend backend, typename T>
+void copy_channels(Stream stream, const MapLayout& x_layout, const MapLayout& y_layout,
+                   const ChannelRun& run, const T* x, T* y,
+                   CopyMapVersion version = CopyMapVersion::vector);
+template <Backend backend, typename T>
+void pad_map(Stream stream, const MapLayout& x_layout, const MapPadding& padding, double value,
+             const T* x, T* y, CopyMapVersion version = CopyMapVersion::vector);
+template <Backend backend, typename T>
+void crop_map(Stream stream, const MapLayout& x_layout, const MapPadding& padding, const T* dy,
+              T* dx, CopyMapVersion version = CopyMapVersion::vector);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels

@@ -1,54 +1,9 @@
 #include "kernels/elementwise/elementwise.h"
 
-#include "kernels/launch/gpu.cuh"
+#include "kernels/elementwise/map_elements.cuh"
 
 namespace frcnn::kernels::gpu {
 namespace {
-
-constexpr int kThreads = 256;
-
-/// y[i] = f(a[i], b[i]); functions of one argument leave the second alone.
-template <typename T, typename F>
-__global__ void map_scalar(F f, int64_t count, const T* a, const T* b, T* y) {
-  for (int64_t i = grid_first(); i < count; i += grid_step()) y[i] = f(a[i], b[i]);
-}
-
-template <typename T>
-struct alignas(16) Pack {
-  static constexpr int kSize = 16 / sizeof(T);
-  T v[kSize];
-};
-
-template <typename T, typename F>
-__global__ void map_vector(F f, int64_t count, const T* a, const T* b, T* y) {
-  constexpr int kSize = Pack<T>::kSize;
-  const int64_t packs = count / kSize;
-  for (int64_t i = grid_first(); i < packs; i += grid_step()) {
-    const Pack<T> pa = reinterpret_cast<const Pack<T>*>(a)[i];
-    const Pack<T> pb = reinterpret_cast<const Pack<T>*>(b)[i];
-    Pack<T> py;
-    for (int k = 0; k < kSize; ++k) py.v[k] = f(pa.v[k], pb.v[k]);
-    reinterpret_cast<Pack<T>*>(y)[i] = py;
-  }
-  for (int64_t i = packs * kSize + grid_first(); i < count; i += grid_step()) y[i] = f(a[i], b[i]);
-}
-
-bool aligned(const void* a, const void* b, const void* c) {
-  return (reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b) |
-          reinterpret_cast<uintptr_t>(c)) %
-             16 ==
-         0;
-}
-
-template <typename T, typename F>
-void map(const char* name, Stream stream, ElementwiseVersion version, int64_t count, F f,
-         const T* a, const T* b, T* y) {
-  if (count == 0) return;
-  const bool vector = version == ElementwiseVersion::vector && aligned(a, b, y);
-  const int64_t items = vector ? ceil_div(count, Pack<T>::kSize) : count;
-  launch({name, blocks_for(items, kThreads), kThreads, 0, stream},
-         vector ? map_vector<T, F> : map_scalar<T, F>, f, count, a, b, y);
-}
 
 // Function objects instead of lambdas: a kernel's name then tells what it does.
 template <typename T>

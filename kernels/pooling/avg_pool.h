@@ -60,4 +60,35 @@ void global_avg_pool_backward(const MapLayout& x_layout,
                               T* dx);       // x_layout
 
 }  // namespace cpu
+
+enum class AvgPoolVersion : uint8_t { naive, vector };
+inline constexpr gpu::KernelVersion kAvgPoolVersions[] = {
+    {"naive", "one thread, one number"},
+    {"vector", "one thread, 16 bytes of channels where they are neighbours; 32-bit indices"},
+};
+enum class GlobalAvgPoolVersion : uint8_t { naive, block };
+inline constexpr gpu::KernelVersion kGlobalAvgPoolVersions[] = {
+    {"naive", "one thread, one channel: the loop over its cells"},
+    {"block",
+     "a block shares 32 channels (a warp a plane of NCHW): reads in rows, sums by shuffles"},
+};
+
+/// The same on a GPU. Windows have the CPU's bits; the double sums of whole maps are added in
+/// another order, which depends on the shape only. docs/kernels/pooling.md.
+namespace gpu {
+
+template <Backend backend, typename T>
+void avg_pool_forward(Stream stream, const MapLayout& x_layout, const AvgPoolParams& params,
+                      const T* x, T* y, AvgPoolVersion version = AvgPoolVersion::vector);
+template <Backend backend, typename T>
+void avg_pool_backward(Stream stream, const MapLayout& x_layout, const AvgPoolParams& params,
+                       const T* dy, T* dx, AvgPoolVersion version = AvgPoolVersion::vector);
+template <Backend backend, typename T>
+void global_avg_pool_forward(Stream stream, const MapLayout& x_layout, const T* x, T* y,
+                             GlobalAvgPoolVersion version = GlobalAvgPoolVersion::block);
+template <Backend backend, typename T>
+void global_avg_pool_backward(Stream stream, const MapLayout& x_layout, const T* dy, T* dx,
+                              AvgPoolVersion version = AvgPoolVersion::vector);
+
+}  // namespace gpu
 }  // namespace frcnn::kernels
