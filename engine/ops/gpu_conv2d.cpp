@@ -64,13 +64,19 @@ std::string name_of(const ConvKernel& kernel, LayerPass pass) {
   return fmt::format("cublas_{}", name_of(kernel.math));
 }
 
-/// The choice by shape alone.
+bool device_has(Device device, ConvVersion version) {
+  return kernels::kConvVersions[static_cast<size_t>(version)].capability <=
+         compute_capability(device);
+}
+
+/// The choice by shape alone: tensor cores where they are wanted and there.
 template <typename T>
-ConvKernel fixed_choice(const Conv2dParams& p, LayerPass pass) {
+ConvKernel fixed_choice(const Conv2dParams& p, LayerPass pass, Device device) {
   const GpuMath math = gpu_math();
   const ConvVersion wanted = math == GpuMath::tf32 ? ConvVersion::mma_tf32 : ConvVersion::mma_bf16;
   ConvKernel kernel;
-  kernel.version = math != GpuMath::f32 && gpu::conv2d_supported<T>(p, pass, wanted)
+  kernel.version = math != GpuMath::f32 && device_has(device, wanted) &&
+                           gpu::conv2d_supported<T>(p, pass, wanted)
                        ? wanted
                        : gpu::conv2d_version<T>(p, pass);
   return kernel;
@@ -78,7 +84,7 @@ ConvKernel fixed_choice(const Conv2dParams& p, LayerPass pass) {
 
 /// The project's own versions that round factors no more than `math` does, with both tiles.
 template <typename T>
-void add_own(const Conv2dParams& p, LayerPass pass, GpuMath math, int capability,
+void add_own(const Conv2dParams& p, LayerPass pass, GpuMath math, Device device,
              std::vector<ConvKernel>& list) {
   const std::pair<ConvVersion, GpuMath> versions[] = {{ConvVersion::tiled, GpuMath::f32},
                                                       {ConvVersion::winograd, GpuMath::f32},
@@ -86,9 +92,7 @@ void add_own(const Conv2dParams& p, LayerPass pass, GpuMath math, int capability
                                                       {ConvVersion::mma_bf16, GpuMath::bf16}};
   for (const auto& [version, needs] : versions) {
     const bool winograd = version == ConvVersion::winograd;
-    if (needs > math ||
-        kernels::kConvVersions[static_cast<size_t>(version)].capability > capability)
-      continue;
+    if (needs > math || !device_has(device, version)) continue;
     if (p.algorithm == (winograd ? ConvAlgorithm::direct : ConvAlgorithm::winograd)) continue;
     if (!gpu::conv2d_supported<T>(p, pass, version)) continue;
     for (const ConvTile tile : {ConvTile::small, ConvTile::large})
@@ -129,9 +133,9 @@ static_assert(static_cast<int>(VendorMath::bf16) == static_cast<int>(GpuMath::bf
 
 template <Backend B, typename T>
 std::vector<ConvKernel> competing(const Conv2dParams& p, LayerPass pass, Device device) {
-  std::vector<ConvKernel> list = {fixed_choice<T>(p, pass)};
+  std::vector<ConvKernel> list = {fixed_choice<T>(p, pass, device)};
   if constexpr (std::is_same_v<T, float>) {
-    add_own<T>(p, pass, gpu_math(), compute_capability(device), list);
+    add_own<T>(p, pass, gpu_math(), device, list);
     add_libraries<B>(p, pass, gpu_math(), list);
   }
   return list;
@@ -275,7 +279,7 @@ TunedWork tuned_work(const Conv2dParams& p, LayerPass pass, DType dtype,
 template <Backend B, typename T>
 ConvKernel choose(gpu::Stream stream, Device device, const Conv2dParams& p, LayerPass pass,
                   const ConvArrays<T>& arrays) {
-  if (tuner_of(device) == nullptr) return fixed_choice<T>(p, pass);
+  if (tuner_of(device) == nullptr) return fixed_choice<T>(p, pass, device);
   const std::vector<ConvKernel> list = competing<B, T>(p, pass, device);
   constexpr DType kType = std::is_same_v<T, double> ? DType::f64 : DType::f32;
   TunedWork work = tuned_work<B, T>(p, pass, kType, list);

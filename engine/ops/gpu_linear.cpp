@@ -24,20 +24,25 @@ const kernels::gpu::KernelVersion& about(LinearVersion version) {
   return kernels::kLinearVersions[static_cast<size_t>(version)];
 }
 
-/// The choice by shape alone.
+bool device_has(Device device, LinearVersion version) {
+  return about(version).capability <= compute_capability(device);
+}
+
+/// The choice by shape alone: tensor cores where they are wanted and there.
 template <typename T>
-LinearVersion fixed_choice() {
+LinearVersion fixed_choice(Device device) {
   constexpr LinearVersion kOf[] = {gpu::kLinearDefault<T>, LinearVersion::mma_tf32,
                                    LinearVersion::mma_bf16};
   const LinearVersion version = kOf[static_cast<int>(gpu_math())];
-  return gpu::linear_supports<T>(version) ? version : gpu::kLinearDefault<T>;
+  return gpu::linear_supports<T>(version) && device_has(device, version) ? version
+                                                                         : gpu::kLinearDefault<T>;
 }
 
 /// The fixed choice first, then those that round factors no more than gpu_math() allows.
 template <Backend B, typename T>
 std::vector<LinearVersion> competing(Device device) {
   using V = LinearVersion;
-  std::vector<V> list = {fixed_choice<T>()};
+  std::vector<V> list = {fixed_choice<T>(device)};
   if constexpr (std::is_same_v<T, float>) {
     const std::pair<V, GpuMath> versions[] = {
         {V::tiled, GpuMath::f32},          {V::registers, GpuMath::f32},
@@ -46,8 +51,7 @@ std::vector<LinearVersion> competing(Device device) {
         {V::cublaslt_tf32, GpuMath::tf32}, {V::cublaslt_bf16, GpuMath::bf16}};
     const bool library = gpu::vendor_library(gpu::VendorLibrary::cublaslt).available();
     for (const auto& [version, needs] : versions)
-      if (needs <= gpu_math() && version != list.front() &&
-          about(version).capability <= compute_capability(device) &&
+      if (needs <= gpu_math() && version != list.front() && device_has(device, version) &&
           (about(version).emulated || B == Backend::cuda) && (library || !is_library(version)))
         list.push_back(version);
   }
@@ -108,7 +112,7 @@ TunedWork tuned_work(const LinearParams& p, LayerPass pass,
 template <Backend B, typename T>
 LinearVersion choose(gpu::Stream stream, Device device, const LinearParams& p, LayerPass pass,
                      const LinearArrays<T>& arrays) {
-  if (tuner_of(device) == nullptr) return fixed_choice<T>();
+  if (tuner_of(device) == nullptr) return fixed_choice<T>(device);
   const std::vector<LinearVersion> list = competing<B, T>(device);
   TunedWork work = tuned_work<B, T>(p, pass, list);
   if constexpr (std::is_same_v<T, float>)

@@ -81,14 +81,17 @@ TEST_CASE("device: the words of --device") {
 }
 
 TEST_CASE("device: the self-test passes, and names the operation that differs") {
-  for (const Device device : gpus()) CHECK_NOTHROW(gpu_self_test(device));
-#if FRCNN_HAVE_EMULATION
-  // bf16 rounds the factors of products to 7 bits: beyond what the test allows.
-  set_gpu_math(GpuMath::bf16);
-  CHECK_THROWS_WITH(gpu_self_test(choose_device("emulated").device),
-                    Contains("emulated: the self-test of conv2d gives another result"));
-  set_gpu_math(GpuMath::f32);
-#endif
+  for (const Device device : gpus()) {
+    for (const GpuMath math : {GpuMath::f32, GpuMath::tf32, GpuMath::bf16}) {
+      set_gpu_math(math);
+      CHECK_NOTHROW(gpu_self_test(device));
+      CHECK(gpu_math() == math);
+    }
+    set_gpu_math(GpuMath::f32);
+    // The CPU adds the same products in another order.
+    CHECK_THROWS_WITH(gpu_self_test(device, 0),
+                      Contains(device.name() + ": the self-test of conv2d gives another result"));
+  }
 }
 
 TEST_CASE("device: tensors keep their values across devices, types and formats") {
