@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstring>
 #include <memory>
 #include <optional>
 
@@ -144,8 +145,7 @@ StoredArray parse_npy(const ByteSource& source, const std::string& where) {
   std::array<uint8_t, 12> head{};
   check(source.size() >= 10, "{}: cut short", where);
   source.read(0, head.data(), 10);
-  check(std::equal(head.begin(), head.begin() + 6, "\x93NUMPY"), "{}: not an array of NumPy",
-        where);
+  check(std::memcmp(head.data(), "\x93NUMPY", 6) == 0, "{}: not an array of NumPy", where);
   const int version = head[6];
   check(version >= 1 && version <= 3, "{}: version {} of NumPy's format; known are 1 to 3", where,
         version);

@@ -24,9 +24,11 @@ class TorchZip final : public TorchFile {
           "tensors alone: torch.save(model.state_dict(), \"weights.pth\")",
           file.string());
     const std::string pickle = small_entry(pickle_name, kMostPickle);
-    const bool big_endian = archive_.find(prefix_ + "byteorder") >= 0 &&
-                            small_entry(prefix_ + "byteorder", 64).starts_with("big");
-    list(pickle::parse(pickle, file.string()), big_endian);
+    std::string order = "little";
+    if (archive_.find(prefix_ + "byteorder") >= 0) order = small_entry(prefix_ + "byteorder", 64);
+    check(order == "little" || order == "big",
+          "{}: entry \"{}byteorder\" is neither \"little\" nor \"big\"", file.string(), prefix_);
+    list(pickle::parse(pickle, file.string()), order == "big");
   }
 
  private:

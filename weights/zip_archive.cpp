@@ -46,7 +46,8 @@ struct ZipArchive::Impl {
 
 ZipArchive::Impl::Impl(const fs::path& path) : file(path) {
   int code = 0;
-  zip = zip_open(file.c_str(), ZIP_RDONLY, &code);
+  // CHECKCONS: what the directory says of an entry must be what stands before the entry itself.
+  zip = zip_open(file.c_str(), ZIP_RDONLY | ZIP_CHECKCONS, &code);
   check(zip != nullptr, "{}: not a zip archive, or one that is damaged or cut short ({})",
         file.string(), text_of(code));
   try {
