@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/commands.h"
+#include "apps/engine_choice.h"
 #include "apps/op_device.h"
 #include "apps/ops/case_file.h"
 #include "apps/ops/compare.h"
@@ -38,10 +39,12 @@ int run_file(const OpArguments& a, const ops::Operation& op) {
   ops::Case result;
   result.arrays = ops::run_case(op, given, choice);
   ops::write_case(a.out, op, result);
-  if (!a.json)
-    for (const auto& [name, array] : result.arrays)
-      std::printf("%-20s %-8s %s\n", name.c_str(), ops::type_name(array.type()),
-                  ops::extent_text(array.extent()).c_str());
+  if (a.json) return kDone;
+  for (const auto& [name, array] : result.arrays)
+    std::printf("%-20s %-8s %s\n", name.c_str(), ops::type_name(array.type()),
+                ops::extent_text(array.extent()).c_str());
+  if (const std::string taken = engine_choice(op, given, "forward"); !taken.empty())
+    std::printf("a layer of this shape takes %s\n", taken.c_str());
   return kDone;
 }
 

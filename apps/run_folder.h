@@ -16,6 +16,7 @@ namespace frcnn::apps {
 ///   run.json         data set folder, program version
 ///   checkpoints/     step-00002000.h5, the newest few
 ///   model.h5         the newest checkpoint (another name of the same file)
+///   tuning.json      kernels chosen by measuring, on a GPU: a resumed run goes on with them
 ///   log.csv          losses, learning rates, speed
 ///   metrics.json     validations
 ///   examples/        validation pictures with boxes
@@ -27,6 +28,7 @@ class RunFolder {
   const std::filesystem::path& root() const { return root_; }
   std::filesystem::path config() const { return root_ / "config.toml"; }
   std::filesystem::path info() const { return root_ / "run.json"; }
+  std::filesystem::path tuning() const { return root_ / "tuning.json"; }
   std::filesystem::path log() const { return root_ / "log.csv"; }
   std::filesystem::path metrics() const { return root_ / "metrics.json"; }
   std::filesystem::path report() const { return root_ / "report.html"; }

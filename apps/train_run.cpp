@@ -13,6 +13,7 @@
 #include "apps/stop_signal.h"
 #include "apps/terminal.h"
 #include "apps/version.h"
+#include "engine/tuning.h"
 #include "kernels/launch/check.h"
 
 namespace frcnn::apps {
@@ -168,6 +169,8 @@ void TrainRun::train() {
 
 bool TrainRun::run() {
   catch_stop_signals();
+  // A new run has no such file yet.
+  keep_run_tuning(program_device().device, folder_.tuning(), /*resume=*/true);
   metrics_.cut_after(trainer_.steps());
   log_.emplace(folder_.log(), trainer_.steps(), group_names());
   for (;;) {

@@ -6,6 +6,7 @@
 
 #include "apps/bench/commands.h"
 #include "apps/bench/measure.h"
+#include "apps/engine_choice.h"
 #include "apps/op_device.h"
 #include "kernels/pooling/max_pool.h"
 #include "model/backbone.h"
@@ -99,6 +100,7 @@ LayerCase pool_case(const LayerSpec& layer, const ops::Extent& x, const std::str
 struct LayerTimes {
   double forward = 0, backward_data = 0, backward_weights = 0, flops = 0;
   std::string version;
+  std::map<std::string, std::string> engine;  ///< by pass: the kernel that the engine would take
 };
 
 /// The first layer's input is the picture: nobody asks for its gradient.
@@ -121,6 +123,8 @@ LayerTimes measure_layer(const LayerCase& layer, ops::Device device, const Layer
     (pass.name == "forward"            ? times.forward
      : pass.name == "backward_weights" ? times.backward_weights
                                        : times.backward_data) = seconds;
+    if (std::string name = engine_choice(op, layer.made, pass.name); !name.empty())
+      times.engine[pass.name] = name;
     if (pass.name == "forward") {
       times.flops = op.flops ? op.flops(layer.made, "forward") : 0;
       times.version = pass.version;
@@ -138,8 +142,8 @@ class Table {
   explicit Table(bool json) : json_(json) {}
   void head(const std::string& title) {
     if (json_) return;
-    std::printf("%s\n%-14s %-18s %12s %12s %12s %10s  %s\n", title.c_str(), "layer", "output",
-                "forward ms", "d_x ms", "d_w ms", "TFLOP/s", "version");
+    std::printf("%s\n%-14s %-18s %12s %12s %12s %10s  %-16s %s\n", title.c_str(), "layer", "output",
+                "forward ms", "d_x ms", "d_w ms", "TFLOP/s", "version", "the engine takes");
   }
   void add(const LayerCase& layer, const LayerTimes& t) {
     sum_.forward += t.forward;
@@ -151,6 +155,7 @@ class Table {
                      {"op", layer.op},
                      {"out", layer.out},
                      {"version", t.version},
+                     {"engine", t.engine},
                      {"forward_ms", t.forward * 1e3},
                      {"backward_data_ms", t.backward_data * 1e3},
                      {"backward_weights_ms", t.backward_weights * 1e3},
@@ -173,11 +178,12 @@ class Table {
  private:
   void line(const std::string& name, const std::string& out, const LayerTimes& t) const {
     if (json_) return;
-    std::printf("%-14s %-18s %12s %12s %12s %10s  %s\n", name.c_str(), out.c_str(),
+    const auto engine = t.engine.find("forward");
+    std::printf("%-14s %-18s %12s %12s %12s %10s  %-16s %s\n", name.c_str(), out.c_str(),
                 milliseconds(t.forward).c_str(), milliseconds(t.backward_data).c_str(),
                 milliseconds(t.backward_weights).c_str(),
                 t.flops > 0 ? fmt::format("{:.3g}", t.flops / t.forward / 1e12).c_str() : "",
-                t.version.c_str());
+                t.version.c_str(), engine == t.engine.end() ? "" : engine->second.c_str());
     std::fflush(stdout);
   }
   bool json_;
