@@ -9,6 +9,7 @@
 #include "apps/terminal.h"
 #include "apps/version.h"
 #include "engine/gpu_math.h"
+#include "engine/tuning.h"
 #include "kernels/launch/check.h"
 #include "kernels/launch/parallel.h"
 
@@ -22,13 +23,22 @@ void print_error(std::string message) {
   std::fprintf(stderr, "frcnn: error: %s\n", message.c_str());
 }
 
+void print_warning(const std::string& text) {
+  std::fprintf(stderr, "frcnn: warning: %s\n", text.c_str());
+}
+
 struct Globals {
   int threads = 0;
-  std::string memory_limit, device = "auto", math = "f32";
+  std::string memory_limit, device = "auto", math = "f32", tuning;
 
   void apply() const {
     if (threads > 0) kernels::set_num_threads(threads);
     set_gpu_math(gpu_math_by_name(math));
+    set_tuning({.measure = tuning != "off",
+                .file = tuning == "off" ? "" : tuning,
+                .program = program_version(),
+                .warn = print_warning,
+                .stopwatch = nullptr});
     request_device(device, memory_limit.empty() ? 0 : parse_bytes(memory_limit));
   }
 };
@@ -80,6 +90,11 @@ int run_program(int argc, const char* const* argv) {
          "cores")
       ->type_name("TYPE")
       ->capture_default_str();
+  app.add_option("--tuning", globals.tuning,
+                 "file that remembers which kernels were measured to be the fastest on a GPU, or "
+                 "off: fixed choices; default: a file for each GPU in ~/.cache/frcnn")
+      ->type_name("FILE|off")
+      ->envname("FRCNN_TUNING");
   app.add_option("--mem-limit", globals.memory_limit,
                  "most memory that tensors may take, e.g. 4GiB or 500MB; default: no limit")
       ->type_name("SIZE");
