@@ -22,9 +22,11 @@ void add_eval(CLI::App& app, Action& action);
 void add_score(CLI::App& app, Action& action);
 void add_detect(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
+void add_backbone(CLI::App& app, Action& action);
 void add_synth(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
+void add_import(CLI::App& app, Action& action);
 void add_op(CLI::App& app, Action& action);
 
 /// `frcnn <arguments>`: reads the command line, runs the command, prints errors as one line

@@ -9,6 +9,7 @@
 #include "apps/model_file.h"
 #include "apps/run_folder.h"
 #include "apps/terminal.h"
+#include "apps/weights_report.h"
 #include "data/image.h"
 #include "data/voc.h"
 #include "kernels/launch/check.h"
@@ -148,6 +149,10 @@ Findings inspect_dataset(const fs::path& folder, const std::string& split, bool 
   return out;
 }
 
+bool is_checkpoint(const fs::path& file) {
+  return WeightFile::open(file)->format() == "frcnn checkpoint";
+}
+
 int inspect(const InspectArguments& arguments) {
   const fs::path path = arguments.path;
   check(fs::exists(path), "{}: there is no such file or folder", path.string());
@@ -160,7 +165,11 @@ int inspect(const InspectArguments& arguments) {
     out = inspect_config(path);
   else if (has_image_extension(path))
     out = inspect_picture(path);
-  else
+  else if (!is_checkpoint(path)) {
+    const WeightsReport report = inspect_weights(path);
+    std::fputs((arguments.json ? report.json : report.text).c_str(), stdout);
+    return kDone;
+  } else
     out = inspect_checkpoint(path, arguments.tensors);
   std::fputs(arguments.json ? (out.json.dump(2) + "\n").c_str() : out.text.c_str(), stdout);
   return kDone;
@@ -171,9 +180,10 @@ int inspect(const InspectArguments& arguments) {
 void add_inspect(CLI::App& app, Action& action) {
   auto a = std::make_shared<InspectArguments>();
   CLI::App* command = app.add_subcommand(
-      "inspect", "say what a config, checkpoint, run, data set or picture holds");
+      "inspect", "say what a config, checkpoint, file of weights, run, data set or picture holds");
   command
-      ->add_option("PATH", a->path, "config (.toml), checkpoint, run, data set folder or picture")
+      ->add_option("PATH", a->path,
+                   "config (.toml), checkpoint, weights of any format, run, data set or picture")
       ->required();
   command->add_option("--split", a->split, "split of a data set")->capture_default_str();
   command->add_flag("--tensors", a->tensors, "list the parameters of a checkpoint");

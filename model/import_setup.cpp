@@ -1,6 +1,8 @@
 #include "model/import_setup.h"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "kernels/launch/check.h"
 #include "model/options.h"
@@ -143,80 +145,102 @@ std::optional<PreprocessConfig> preprocess_of(const WeightFile& file, NameScheme
   return std::nullopt;
 }
 
-ImportSetup setup_for(const WeightFile& file, const std::string& network,
-                      const std::vector<std::string>& classes) {
-  const std::string name = file.path().string();
-  ImportSetup setup;
-  ModelConfig& model = setup.config.model;
-  const NameScheme scheme = recognise_names(file);
-  const auto stored = file.metadata().find("config");
-  const bool described = stored != file.metadata().end() && !stored->second.empty();
-  if (described) {
-    setup.config = parse_config(stored->second, name + " (config)");
-    check(network.empty() || network == model.backbone.name,
-          "{}: is of a {} network, which cannot be loaded as {}", name, model.backbone.name,
-          network);
-  } else {
-    model.backbone.name = network.empty() ? guess_network(file, scheme) : network;
+namespace {
+
+/// Settings that follow from the shapes in the file and from the program that made it.
+void derive_config(ModelConfig& model, const WeightFile& file, NameScheme scheme,
+                   const BackboneSpec& spec, const Shapes& shapes, bool detector) {
+  if (const auto p = preprocess_of(file, scheme, spec.name)) {
+    model.preprocess.channels = p->channels;
+    model.preprocess.scale = p->scale;
+    model.preprocess.mean = p->mean;
+    model.preprocess.stddev = p->stddev;
   }
-  const BackboneSpec spec = backbone_spec(model.backbone);
-  const Shapes shapes(file, scheme, spec);
-  const auto* cls = shapes.find("head.cls.weight", 2);
-  const auto* box = shapes.find("head.box.weight", 2);
+  model.backbone.ceil_mode = scheme == NameScheme::caffe;
+  if (const auto* fc6 = shapes.find("head.fc6.weight", 2)) {
+    const auto* fc7 = shapes.find("head.fc7.weight", 2);
+    model.roi.hidden = {static_cast<int>((*fc6)[0])};
+    if (fc7) model.roi.hidden.push_back(static_cast<int>((*fc7)[0]));
+    int64_t inputs = 1;
+    for (size_t i = 1; i < fc6->size(); ++i) inputs *= (*fc6)[i];
+    const auto side = std::llround(std::sqrt(static_cast<double>(inputs / spec.out_channels())));
+    if (side > 0 && side <= 64 && side * side * spec.out_channels() == inputs)
+      model.roi.pooled_height = model.roi.pooled_width = static_cast<int>(side);
+  }
+  if (!detector) return;
+  if (scheme == NameScheme::torchvision_detector) set_torchvision_rules(model);
   const auto* rpn = shapes.find("rpn.conv.weight", 4);
-  const auto* rpn_box = shapes.find("rpn.box.weight", 2);
-  setup.detector = cls && box && rpn && rpn_box;
-  if (!described) {
-    if (const auto p = preprocess_of(file, scheme, spec.name)) {
-      model.preprocess.channels = p->channels;
-      model.preprocess.scale = p->scale;
-      model.preprocess.mean = p->mean;
-      model.preprocess.stddev = p->stddev;
-    }
-    model.backbone.ceil_mode = scheme == NameScheme::caffe;
-    if (const auto* fc6 = shapes.find("head.fc6.weight", 2)) {
-      const auto* fc7 = shapes.find("head.fc7.weight", 2);
-      model.roi.hidden = {static_cast<int>((*fc6)[0])};
-      if (fc7) model.roi.hidden.push_back(static_cast<int>((*fc7)[0]));
-      int64_t inputs = 1;
-      for (size_t i = 1; i < fc6->size(); ++i) inputs *= (*fc6)[i];
-      const auto side = std::llround(std::sqrt(static_cast<double>(inputs / spec.out_channels())));
-      if (side > 0 && side <= 64 && side * side * spec.out_channels() == inputs)
-        model.roi.pooled_height = model.roi.pooled_width = static_cast<int>(side);
-    }
-    if (setup.detector) {
-      if (scheme == NameScheme::torchvision_detector) set_torchvision_rules(model);
-      model.rpn.channels = static_cast<int>((*rpn)[0]);
-      model.rpn.window = static_cast<int>((*rpn)[2]);
-      model.roi.class_agnostic = (*box)[0] == 4 && (*cls)[0] > 1;
-      set_anchors(model.anchors, (*rpn_box)[0] / 4, name);
-    }
-  }
+  const auto* box = shapes.find("head.box.weight", 2);
+  const auto* cls = shapes.find("head.cls.weight", 2);
+  model.rpn.channels = static_cast<int>((*rpn)[0]);
+  model.rpn.window = static_cast<int>((*rpn)[2]);
+  model.roi.class_agnostic = (*box)[0] == 4 && (*cls)[0] > 1;
+  set_anchors(model.anchors, (*shapes.find("rpn.box.weight", 2))[0] / 4, file.path().string());
+}
+
+/// Names of the classes: given, those of the file, or made up for as many as are scored.
+void name_classes(ImportSetup& setup, const WeightFile& file, const Shapes& shapes,
+                  const std::vector<std::string>& classes) {
+  const int64_t scored = setup.detector ? (*shapes.find("head.cls.weight", 2))[0] - 1 : 0;
+  const auto stored = file.metadata().find("classes");
   if (!classes.empty()) {
     setup.classes = classes;
-  } else if (const auto names = file.metadata().find("classes");
-             names != file.metadata().end() && !names->second.empty()) {
-    for (size_t at = 0; at <= names->second.size();) {
-      const size_t end = std::min(names->second.find('\n', at), names->second.size());
-      setup.classes.push_back(names->second.substr(at, end - at));
+  } else if (stored != file.metadata().end() && !stored->second.empty()) {
+    const std::string& names = stored->second;
+    for (size_t at = 0; at <= names.size();) {
+      const size_t end = std::min(names.find('\n', at), names.size());
+      setup.classes.push_back(names.substr(at, end - at));
       at = end + 1;
     }
-  } else if (setup.detector) {
-    const int64_t count = (*cls)[0] - 1;
+  } else if (scored > 0) {
     setup.made_names = true;
-    if (count == static_cast<int64_t>(voc_names().size()))
+    if (scored == static_cast<int64_t>(voc_names().size()))
       setup.classes = voc_names();
     else
-      for (int64_t i = 1; i <= count; ++i) setup.classes.push_back(fmt::format("class{}", i));
+      for (int64_t i = 1; i <= scored; ++i) setup.classes.push_back(fmt::format("class{}", i));
   }
-  if (setup.detector) {
-    const auto count = static_cast<int64_t>(setup.classes.size());
-    check((*cls)[0] == count + 1, "{}: scores {} classes and the background, {} names were given",
-          name, (*cls)[0] - 1, count);
-    setup.config.data.classes = setup.classes;
-  }
-  check_config(setup.config, name);
+  if (!setup.detector) return;
+  check(scored == static_cast<int64_t>(setup.classes.size()),
+        "{}: scores {} classes and the background, {} names were given", file.path().string(),
+        scored, setup.classes.size());
+  setup.config.data.classes = setup.classes;
+}
+
+ImportSetup complete(Config config, const WeightFile& file, NameScheme scheme, bool derive,
+                     const std::vector<std::string>& classes) {
+  ImportSetup setup;
+  setup.config = std::move(config);
+  const BackboneSpec spec = backbone_spec(setup.config.model.backbone);
+  const Shapes shapes(file, scheme, spec);
+  setup.detector = shapes.find("head.cls.weight", 2) && shapes.find("head.box.weight", 2) &&
+                   shapes.find("rpn.conv.weight", 4) && shapes.find("rpn.box.weight", 2);
+  if (derive) derive_config(setup.config.model, file, scheme, spec, shapes, setup.detector);
+  name_classes(setup, file, shapes, classes);
+  check_config(setup.config, file.path().string());
   return setup;
+}
+
+}  // namespace
+
+ImportSetup setup_for(const WeightFile& file, const std::string& network,
+                      const std::vector<std::string>& classes) {
+  const NameScheme scheme = recognise_names(file);
+  const auto stored = file.metadata().find("config");
+  if (stored != file.metadata().end() && !stored->second.empty()) {
+    Config config = parse_config(stored->second, file.path().string() + " (config)");
+    check(network.empty() || network == config.model.backbone.name,
+          "{}: is of a {} network, which cannot be loaded as {}", file.path().string(),
+          config.model.backbone.name, network);
+    return complete(std::move(config), file, scheme, /*derive=*/false, classes);
+  }
+  Config config;
+  config.model.backbone.name = network.empty() ? guess_network(file, scheme) : network;
+  return complete(std::move(config), file, scheme, /*derive=*/true, classes);
+}
+
+ImportSetup setup_for(const WeightFile& file, const Config& config,
+                      const std::vector<std::string>& classes) {
+  return complete(config, file, recognise_names(file), /*derive=*/false, classes);
 }
 
 }  // namespace frcnn

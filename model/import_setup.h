@@ -34,4 +34,8 @@ struct ImportSetup {
 ImportSetup setup_for(const WeightFile& file, const std::string& network,
                       const std::vector<std::string>& classes);
 
+/// The same with given settings, which are taken as they are.
+ImportSetup setup_for(const WeightFile& file, const Config& config,
+                      const std::vector<std::string>& classes);
+
 }  // namespace frcnn
