@@ -110,7 +110,33 @@ std::string cpu_versions(const Operation& op, const char* mark) {
   return text.empty() ? "one" : text;
 }
 
+std::string counts_text(const Counts& counts) {
+  return fmt::format(
+      "{} operations, {} of them on a GPU, there in {} versions, of which {} run under "
+      "emulation.\n",
+      counts.operations, counts.on_gpu, counts.versions, counts.emulated);
+}
+
 }  // namespace
+
+Counts count_operations() {
+  Counts counts;
+  for (const Operation& op : operations()) {
+    ++counts.operations;
+    if (!op.on_gpu) continue;
+    ++counts.on_gpu;
+    if (op.ladders.empty()) {
+      ++counts.versions;
+      ++counts.emulated;
+    }
+    for (const Ladder& rungs : op.ladders)
+      for (const Version& version : rungs.gpu) {
+        ++counts.versions;
+        counts.emulated += version.emulated ? 1 : 0;
+      }
+  }
+  return counts;
+}
 
 std::string listing_text() {
   std::string text, family;
@@ -119,7 +145,7 @@ std::string listing_text() {
     family = op.family;
     text += fmt::format("  {:<24} {}{}\n", op.name, op.text, op.on_gpu ? "" : " [cpu only]");
   }
-  return text + "\n`frcnn op NAME` describes one of them.\n";
+  return text + "\n" + counts_text(count_operations()) + "`frcnn op NAME` describes one of them.\n";
 }
 
 std::string description_text(const Operation& op) {
@@ -152,19 +178,24 @@ std::string listing_json() {
                                {"available", why.empty()},
                                {"why_not", why.empty() ? Json() : Json(why)}});
   }
+  const Counts counts = count_operations();
+  json["counts"] = {{"operations", counts.operations},
+                    {"gpu_operations", counts.on_gpu},
+                    {"gpu_versions", counts.versions},
+                    {"emulated_versions", counts.emulated}};
   json["operations"] = Json::array();
   for (const Operation& op : operations()) json["operations"].push_back(json_of(op));
   return json.dump() + "\n";
 }
 
 std::string listing_markdown() {
-  std::string text, family;
+  std::string text = counts_text(count_operations()) + "\n", family;
   for (const Operation& op : operations()) {
     if (op.family != family)
       text += fmt::format(
           "{}### {}\n\n| operation | what it does | gradient | CPU versions | GPU versions |\n"
           "|---|---|---|---|---|\n",
-          text.empty() ? "" : "\n", op.family);
+          family.empty() ? "" : "\n", op.family);
     family = op.family;
     text += fmt::format("| [`{}`](../../{}) | {} | {} | {} | {} |\n", op.name, op.header, op.text,
                         op.differentiable() ? "yes" : "", cpu_versions(op, "`"),

@@ -6,6 +6,15 @@
 
 namespace frcnn::apps::ops {
 
+/// How much there is: an operation without a ladder has one version.
+struct Counts {
+  int operations = 0;
+  int on_gpu = 0;    ///< operations
+  int versions = 0;  ///< of operations on a GPU
+  int emulated = 0;  ///< of the versions: run under emulation
+};
+Counts count_operations();
+
 /// Names, with what each operation does, for a terminal.
 std::string listing_text();
 /// Everything that is known of one operation, for a terminal.

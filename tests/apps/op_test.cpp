@@ -127,6 +127,38 @@ TEST_CASE("the list of operations is JSON, and the tables of the documentation a
   CHECK(page.substr(from + begin.size(), to - from - begin.size()) == listing_markdown());
 }
 
+TEST_CASE("the list of operations states how many there are, in every form") {
+  const Counts counts = count_operations();
+  const auto json = nlohmann::json::parse(listing_json());
+  // Counted again from what the list says of each operation.
+  int on_gpu = 0, versions = 0, emulated = 0;
+  for (const auto& op : json["operations"]) {
+    if (op["devices"].size() == 1) continue;
+    ++on_gpu;
+    if (op["ladders"].empty()) ++versions, ++emulated;
+    for (const auto& ladder : op["ladders"])
+      for (const auto& version : ladder["gpu"]) {
+        ++versions;
+        if (version["emulated"] == true) ++emulated;
+      }
+  }
+  CHECK(counts.operations == static_cast<int>(operations().size()));
+  CHECK(counts.on_gpu == on_gpu);
+  CHECK(counts.versions == versions);
+  CHECK(counts.emulated == emulated);
+  CHECK(json["counts"] == nlohmann::json{{"operations", counts.operations},
+                                         {"gpu_operations", on_gpu},
+                                         {"gpu_versions", versions},
+                                         {"emulated_versions", emulated}});
+  const std::string sentence = fmt::format(
+      "{} operations, {} of them on a GPU, there in {} versions, of which {} run under "
+      "emulation.",
+      counts.operations, on_gpu, versions, emulated);
+  CHECK_THAT(listing_text(), Catch::Matchers::Contains(sentence));
+  CHECK_THAT(listing_markdown(), Catch::Matchers::StartsWith(sentence));
+  CHECK(emulated > 100);
+}
+
 TEST_CASE("extents are read, bound and computed") {
   Letters letters = {{"groups", 3}};
   match_extent("[op] x", "(R, 4*groups)", {5, 12}, letters);

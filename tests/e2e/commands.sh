@@ -62,6 +62,8 @@ expect "op again" "$frcnn" op roi_align --in case.h5 --out result2.h5 --set samp
 same "op again" result.h5 result2.h5
 expect "op --compare" "$frcnn" op conv2d --compare cpu,cpu --cases 8
 holds "op --compare" out.txt 'onednn_winograd +8 '
+expect "op --list" "$frcnn" op --list
+holds "op --list" out.txt '^[0-9]+ operations, [0-9]+ of them on a GPU'
 expect "op --list --json" "$frcnn" op --list --json
 holds "op --list --json" out.txt '"name":"iou_match"'
 refuses "op of another name" 2 "did you mean 'roi_align'" "$frcnn" op roi_algin --in case.h5 --out no.h5
