@@ -22,11 +22,29 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// A TOML string.
+std::string toml_string(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) out += (c == '"' || c == '\\' ? "\\" : "") + std::string(1, c);
+  return out + "\"";
+}
+
 struct TrainArguments {
-  std::string config, data, out, list_options;
+  std::string config, data, out, list_options, backbone, cut;
   std::vector<std::string> overrides;
   bool resume = false, json = false, strict = false;
 };
+
+/// `--backbone` and `--cut` as settings; `--set` may still change the same keys.
+void backbone_settings(TrainArguments& arguments) {
+  std::vector<std::string> settings;
+  if (arguments.backbone.ends_with(".onnx"))
+    settings = {"backbone.name=onnx", "backbone.onnx=" + toml_string(arguments.backbone)};
+  else if (!arguments.backbone.empty())
+    settings = {"backbone.name=" + toml_string(arguments.backbone)};
+  if (!arguments.cut.empty()) settings.push_back("backbone.cut=" + toml_string(arguments.cut));
+  arguments.overrides.insert(arguments.overrides.begin(), settings.begin(), settings.end());
+}
 
 /// Settings that may differ when a run goes on: they don't change what is computed.
 bool may_change(const std::string& key) {
@@ -105,6 +123,12 @@ void print_summary(const Config& config, const Dataset& training, const Dataset*
       static_cast<long>(trainer.model().anchors_per_cell()), model.roi.layer.c_str(),
       model.roi.pooled_height, model.roi.pooled_width,
       static_cast<double>(parameters.count()) / 1e6);
+  if (const auto& imported = trainer.model().backbone_spec().imported)
+    std::fprintf(stderr, "backbone   %s up to '%s'%s: %ld channels, a cell sees %ld pixels\n",
+                 imported->network.source.c_str(), imported->network.cut.c_str(),
+                 model.backbone.cut.empty() ? " (chosen; backbone.cut takes another)" : "",
+                 static_cast<long>(trainer.model().backbone_spec().out_channels()),
+                 static_cast<long>(trainer.model().backbone_spec().receptive_field()));
   std::fprintf(stderr, "pictures   shorter side %d, longer at most %d, %s\n",
                model.preprocess.shorter_side, model.preprocess.longer_side,
                model.preprocess.channels.c_str());
@@ -132,8 +156,11 @@ int train(const TrainArguments& arguments) {
   const RunFolder folder(arguments.out);
   check_arguments(folder, arguments);
   const bool resuming = arguments.resume && folder.started();
-  const Config config = resuming ? resumed_config(folder, arguments)
-                                 : load_config(arguments.config, arguments.overrides);
+  Config config = resuming ? resumed_config(folder, arguments)
+                           : load_config(arguments.config, arguments.overrides);
+  const auto newest = resuming ? folder.newest() : std::nullopt;
+  if (newest && config.model.backbone.name == "onnx")  // the .onnx file may be gone
+    take_network(config.model, load_checkpoint(*newest), newest->string());
   const std::string data = data_folder(folder, arguments);
   folder.check_writable();
   const Dataset training =
@@ -150,7 +177,7 @@ int train(const TrainArguments& arguments) {
   check_pictures(training);
   check_pictures(validation);
   TrainRun run(config, training, validates ? &validation : nullptr, folder);
-  if (const auto newest = folder.newest(); resuming && newest) run.restore(*newest);
+  if (newest) run.restore(*newest);
   print_summary(config, training, validates ? &validation : nullptr, folder, run);
 
   folder.create();
@@ -193,6 +220,16 @@ void add_train(CLI::App& app, Action& action) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->allow_extra_args(false);
+  command
+      ->add_option("--backbone", a->backbone,
+                   "vgg16, zf, alexnet, tiny, or a network of your own as ONNX file "
+                   "(backbone.name, backbone.onnx)")
+      ->type_name("NAME|FILE.onnx");
+  command
+      ->add_option("--cut", a->cut,
+                   "node of the ONNX file whose map is used (backbone.cut); `frcnn backbone` lists "
+                   "them")
+      ->type_name("NODE");
   command->add_option("--data", a->data, "data set in VOC layout")->type_name("DIR");
   command->add_option("--out", a->out, "folder for checkpoints, logs and the report")
       ->type_name("RUN");
@@ -215,6 +252,7 @@ void add_train(CLI::App& app, Action& action) {
       return;
     }
     if (a->out.empty()) throw CLI::RequiredError("--out");
+    backbone_settings(*a);
     action = [a] { return train(*a); };
   });
 }

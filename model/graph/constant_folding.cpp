@@ -111,6 +111,28 @@ Result cast(const OnnxNode& node, const Inputs& in) {
   return out;
 }
 
+Result cast_like(const OnnxNode&, const Inputs& in) {
+  OnnxNode as_cast;
+  as_cast.attributes["to"].kind = OnnxAttribute::Kind::integer;
+  as_cast.attributes["to"].integer = in.at(1).dtype() == DType::i64 ? 7 : 1;
+  return cast(as_cast, in);
+}
+
+/// One number spread over a shape, or an array that has it already.
+Result expand(const OnnxNode&, const Inputs& in) {
+  if (in.size() != 2 || in[1].dtype() != DType::i64) return std::nullopt;
+  const Dims dims = integers_of(in[1]);
+  if (product(dims) < 0 || dims.size() > 8) return std::nullopt;
+  if (dims == dims_of(in[0])) return in[0];
+  if (in[0].numel() != 1 || in[0].rank() > static_cast<int>(dims.size())) return std::nullopt;
+  Tensor out = Tensor::empty(Shape(dims), in[0].dtype());
+  return with_type(out.dtype(), [&](auto t) {
+    using T = decltype(t);
+    std::fill_n(out.data<T>(), out.numel(), in[0].data<T>()[0]);
+    return out;
+  });
+}
+
 Result shape(const OnnxNode& node, const Inputs& in) {
   if (node.has("start") || node.has("end")) return std::nullopt;
   const Dims dims = dims_of(in.at(0));
@@ -343,6 +365,30 @@ Result square_root(const OnnxNode&, const Inputs& in) {
     return arithmetic(in, [](auto a, auto b, auto& out) { return Arithmetic::name(a, b, out); }); \
   }
 
+using Fold = std::function<Result(const OnnxNode&, const Inputs&)>;
+const std::map<std::string, Fold>& all_folds() {
+  static const std::map<std::string, Fold> all = {{"Constant", constant},
+                                                  {"ConstantOfShape", constant_of_shape},
+                                                  {"Identity", identity},
+                                                  {"Cast", cast},
+                                                  {"CastLike", cast_like},
+                                                  {"Expand", expand},
+                                                  {"Shape", shape},
+                                                  {"Unsqueeze", unsqueeze},
+                                                  {"Squeeze", squeeze},
+                                                  {"Reshape", reshape},
+                                                  {"Transpose", transpose},
+                                                  {"Concat", concat},
+                                                  {"Gather", gather},
+                                                  {"Slice", slice},
+                                                  {"Add", ARITHMETIC(add)},
+                                                  {"Sub", ARITHMETIC(subtract)},
+                                                  {"Mul", ARITHMETIC(multiply)},
+                                                  {"Div", ARITHMETIC(divide)},
+                                                  {"Sqrt", square_root}};
+  return all;
+}
+
 }  // namespace
 
 std::vector<int64_t> integers_of(const Tensor& tensor) {
@@ -360,27 +406,13 @@ std::vector<double> numbers_of(const Tensor& tensor) {
   return out;
 }
 
+bool folds(const std::string& op_type) {
+  return all_folds().contains(op_type);
+}
+
 Result fold_constant(const OnnxNode& node, const Inputs& inputs) {
-  using Fold = std::function<Result(const OnnxNode&, const Inputs&)>;
-  static const std::map<std::string, Fold> folds = {{"Constant", constant},
-                                                    {"ConstantOfShape", constant_of_shape},
-                                                    {"Identity", identity},
-                                                    {"Cast", cast},
-                                                    {"Shape", shape},
-                                                    {"Unsqueeze", unsqueeze},
-                                                    {"Squeeze", squeeze},
-                                                    {"Reshape", reshape},
-                                                    {"Transpose", transpose},
-                                                    {"Concat", concat},
-                                                    {"Gather", gather},
-                                                    {"Slice", slice},
-                                                    {"Add", ARITHMETIC(add)},
-                                                    {"Sub", ARITHMETIC(subtract)},
-                                                    {"Mul", ARITHMETIC(multiply)},
-                                                    {"Div", ARITHMETIC(divide)},
-                                                    {"Sqrt", square_root}};
-  const auto fold = folds.find(node.op_type);
-  if (fold == folds.end() || !node.domain.empty()) return std::nullopt;
+  const auto fold = all_folds().find(node.op_type);
+  if (fold == all_folds().end() || !node.domain.empty()) return std::nullopt;
   // Only Slice has optional inputs between others.
   const bool some_missing = std::any_of(inputs.begin(), inputs.end(),
                                         [](const Tensor& input) { return !input.defined(); });

@@ -13,9 +13,13 @@ namespace frcnn {
 /// whose inputs it does not fit: such a node is then unsupported, which only matters where a
 /// network needs it.
 ///
-/// Known: Constant, ConstantOfShape, Identity, Cast, Shape, Unsqueeze, Squeeze, Reshape, Transpose,
-/// Concat, Gather (along the first axis of a list), Slice, Add, Sub, Mul, Div, Sqrt.
+/// Known: Constant, ConstantOfShape, Identity, Cast, CastLike, Expand (of one number), Shape,
+/// Unsqueeze, Squeeze, Reshape, Transpose, Concat, Gather (along the first axis of a list), Slice,
+/// Add, Sub, Mul, Div, Sqrt.
 std::optional<Tensor> fold_constant(const OnnxNode& node, const std::vector<Tensor>& inputs);
+
+/// Whether fold_constant() knows the operation.
+bool folds(const std::string& op_type);
 
 /// Helpers for attributes that newer operators take as inputs.
 std::vector<int64_t> integers_of(const Tensor& tensor);

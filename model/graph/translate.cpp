@@ -75,7 +75,8 @@ void Translation::translate(size_t position) {
   if (const auto folded = all_constant ? fold_constant(node, constants) : std::nullopt) {
     out = {Kind::constant, *folded, 0, {}};
   } else if (!known_op) {
-    refuse(node.domain.empty() ? "this operation is not known"
+    refuse(node.domain.empty() ? folds(node.op_type) ? "can only be done with constants of the file"
+                                                     : "this operation is not known"
                                : fmt::format("an operation of \"{}\"", node.domain));
   } else if (blocked) {
     out.kind = Kind::unsupported;  // only because of an earlier node, which is listed
