@@ -82,19 +82,31 @@ ConvKernel fixed_choice(const Conv2dParams& p, LayerPass pass, Device device) {
   return kernel;
 }
 
-/// The project's own versions that round factors no more than `math` does, with both tiles.
+GpuMath arithmetic_of(ConvVersion version) {
+  if (version == ConvVersion::mma_tf32) return GpuMath::tf32;
+  const bool bf16 = version == ConvVersion::mma_bf16 || version == ConvVersion::wgmma_bf16;
+  return bf16 ? GpuMath::bf16 : GpuMath::f32;
+}
+bool has_tiles(ConvVersion version) {
+  return version == ConvVersion::tiled || version == ConvVersion::mma_tf32 ||
+         version == ConvVersion::mma_bf16 || version == ConvVersion::winograd;
+}
+
+/// The project's own versions but the naive one, which round factors no more than `math` does, with
+/// both tiles; behind the fixed choice, which `list` has already.
 template <typename T>
 void add_own(const Conv2dParams& p, LayerPass pass, GpuMath math, Device device,
              std::vector<ConvKernel>& list) {
-  const std::pair<ConvVersion, GpuMath> versions[] = {{ConvVersion::tiled, GpuMath::f32},
-                                                      {ConvVersion::winograd, GpuMath::f32},
-                                                      {ConvVersion::mma_tf32, GpuMath::tf32},
-                                                      {ConvVersion::mma_bf16, GpuMath::bf16}};
-  for (const auto& [version, needs] : versions) {
+  for (size_t i = 1; i < std::size(kernels::kConvVersions); ++i) {
+    const auto version = static_cast<ConvVersion>(i);
     const bool winograd = version == ConvVersion::winograd;
-    if (needs > math || !device_has(device, version)) continue;
+    if (arithmetic_of(version) > math || !device_has(device, version)) continue;
     if (p.algorithm == (winograd ? ConvAlgorithm::direct : ConvAlgorithm::winograd)) continue;
     if (!gpu::conv2d_supported<T>(p, pass, version)) continue;
+    if (!has_tiles(version)) {
+      if (version != list.front().version) list.push_back({ConvKernel::Maker::own, version});
+      continue;
+    }
     for (const ConvTile tile : {ConvTile::small, ConvTile::large})
       list.push_back({ConvKernel::Maker::own, version, tile});
   }
