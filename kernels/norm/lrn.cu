@@ -197,7 +197,7 @@ __global__ void __launch_bounds__(kThreads) lrn_tile(Problem<T> p, const T* x, T
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     lrn_backward_tile(Problem<T> p, const T* x, const T* dy, T* dx) {
   FRCNN_DYNAMIC_SHARED(T, memory);
   const int rows = (kTile + p.size - 1) * (kTile + 1);

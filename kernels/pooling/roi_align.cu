@@ -121,7 +121,7 @@ __device__ int make_taps(const AlignAxis<T>& axis, int p, Tap<T>* taps) {
 
 /// One block: a RoI and plan.channels channels.
 template <typename T, int N>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     align_table(AlignProblem problem, TablePlan plan, const T* x, const T* rois, T* y) {
   const MapLayout& map = problem.map;
   const auto thread = static_cast<int>(threadIdx.x), bins = problem.bins();

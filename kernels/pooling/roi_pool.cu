@@ -97,7 +97,7 @@ TablePlan table_plan(const PoolProblem& problem) {
 
 /// One block: a RoI and plan.channels channels.
 template <typename T, int N>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 3)
     pool_table(PoolProblem problem, TablePlan plan, const T* x, const T* rois, T* y,
                int32_t* argmax) {
   const MapLayout& map = problem.map;
