@@ -37,6 +37,18 @@ if(FRCNN_SANITIZE)
   target_link_options(frcnn_options INTERFACE -fsanitize=address,undefined)
 endif()
 
+if(FRCNN_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES Clang)
+    message(FATAL_ERROR "FRCNN_FUZZ needs Clang, whose libFuzzer the targets are linked with: "
+                        "cmake -DCMAKE_CXX_COMPILER=clang++-14, or scripts/fuzz.sh, does it.")
+  endif()
+  target_compile_options(frcnn_options INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link,address,undefined>
+    $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize-recover=all>
+    $<$<COMPILE_LANGUAGE:CXX>:-fno-omit-frame-pointer>)
+  target_link_options(frcnn_options INTERFACE -fsanitize=address,undefined)
+endif()
+
 # frcnn_add_library(<folder> [LINKS <public...>] [PRIVATE_LINKS <private...>])
 # Makes the static library frcnn_<folder> from every .cpp below the calling folder.
 function(frcnn_add_library folder)
