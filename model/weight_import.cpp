@@ -71,6 +71,7 @@ class Planner {
 
   std::vector<ImportRow> rows() {
     for (const WeightEntry& entry : file_.entries()) rows_.push_back(row_of(entry));
+    if (options_.scope == ImportOptions::Scope::backbone) cut_head();
     for (const Parameter& p : target_.parameters->all())
       if (required(p.name, options_.scope) && !taken_.contains(p.name))
         rows_.push_back({State::missing, "", {}, p.name, p.tensor.shape(), ""});
@@ -78,6 +79,29 @@ class Planner {
   }
 
  private:
+  /// A dense layer is of use only as a whole and behind those that it was trained with: takes back
+  /// all from the first on that does not fit.
+  void cut_head() {
+    bool cut = false;
+    for (size_t i = 0; i < target_.config->roi.hidden.size(); ++i) {
+      const std::string layer = fmt::format("head.fc{}.", 6 + i);
+      int64_t matched = 0;
+      for (const ImportRow& row : rows_)
+        matched += row.state == State::matched && row.parameter.starts_with(layer) ? 1 : 0;
+      cut = cut || matched < 2;  // weight and bias
+      if (!cut) continue;
+      for (ImportRow& row : rows_) {
+        if (row.state != State::matched || !row.parameter.starts_with(layer)) continue;
+        row = {State::left_out,
+               row.entry,
+               row.entry_shape,
+               "",
+               {},
+               "dense layers are taken from fc6 on, and whole"};
+      }
+    }
+  }
+
   ImportRow row_of(const WeightEntry& entry) {
     ImportRow row{State::unexpected, entry.name, entry.shape, "", {}, ""};
     const auto mapped = mapped_.find(entry.name);
@@ -299,8 +323,8 @@ std::vector<std::string> import_weights(const WeightFile& file, const ImportTarg
   std::string line = fmt::format("{} ({}): {} arrays of the backbone", file.path().string(),
                                  file.format(), backbone);
   if (rpn > 0) line += fmt::format(", {} of the RPN", rpn);
-  if (head > 0)
-    line += fmt::format(", {} of the head ({})", head, hidden.substr(hidden.empty() ? 0 : 1));
+  if (head > 0) line += fmt::format(", {} of the head", head);
+  if (!hidden.empty()) line += fmt::format(" ({})", hidden.substr(1));
   for (const State state : {State::left_out, State::missing, State::unexpected, State::mismatched})
     if (plan.count(state) > 0) line += fmt::format(", {} {}", plan.count(state), name_of(state));
   lines.insert(lines.begin(), line);

@@ -5,6 +5,7 @@
 #include "kernels/launch/check.h"
 #include "weights/checkpoint.h"
 #include "weights/checkpoint_format.h"
+#include "weights/hdf5_chunks.h"
 #include "weights/hdf5_handle.h"
 
 namespace frcnn {
@@ -107,6 +108,8 @@ Tensor read_tensor(const Reader& reader, hid_t group, const std::string& name,
   if (rank < 0) reader.refuse("{} is damaged", what);
   std::vector<hsize_t> dims(static_cast<size_t>(rank));
   H5Sget_simple_extent_dims(space.get(), dims.data(), nullptr);
+  if (!has_all_chunks(dataset.get()))
+    reader.refuse("{} is damaged: a part of it is missing in the file", what);
   const DType dtype = dtype_of_file(reader, type.get(), what);
   const Shape shape(std::vector<int64_t>(dims.begin(), dims.end()));
   Tensor tensor = Tensor::empty(shape, dtype);

@@ -11,6 +11,7 @@
 
 #include "kernels/launch/check.h"
 #include "weights/apart.h"
+#include "weights/hdf5_chunks.h"
 #include "weights/hdf5_handle.h"
 
 namespace frcnn {
@@ -256,6 +257,8 @@ struct Hdf5Reader::Impl {
       H5Pset_chunk_cache(access.get(), 12421, kChunkCache, 1.0);
     last = {H5Dopen2(file.get(), path.c_str(), access.get()), H5Dclose};
     if (!last) refuse("\"{}\" is damaged", path);
+    if (!has_all_chunks(last.get()))
+      refuse("\"{}\" is damaged: a part of it is missing in the file", path);
     const Hdf5Handle type(H5Dget_type(last.get()), H5Tclose);
     last_plain = H5Pget_layout(made.get()) == H5D_CONTIGUOUS && shape.rank() > 0 &&
                  std::endian::native == std::endian::little &&
