@@ -22,9 +22,9 @@ void check_conv2d(const char* op, const Conv2dParams& p) {
         "[{}] expected a number of groups that divides the {} input and {} output channels, got {}",
         op, x.c, p.out_channels, p.groups);
   check(x.h + 2 * p.pad_h >= p.extent_h() && x.w + 2 * p.pad_w >= p.extent_w(),
-        "[{}] a {}x{} kernel with dilation {}x{} does not fit a map of {} x {} x {} with padding "
+        "[{}] a {}x{} kernel does not fit a map of {} x {} x {} with padding {}x{} and dilation "
         "{}x{}",
-        op, p.kernel_h, p.kernel_w, p.dilation_h, p.dilation_w, x.c, x.h, x.w, p.pad_h, p.pad_w);
+        op, p.kernel_h, p.kernel_w, x.c, x.h, x.w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w);
 }
 
 namespace cpu {
