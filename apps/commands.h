@@ -27,6 +27,7 @@ void add_synth(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_import(CLI::App& app, Action& action);
+void add_export(CLI::App& app, Action& action);
 void add_op(CLI::App& app, Action& action);
 
 /// `frcnn <arguments>`: reads the command line, runs the command, prints errors as one line
