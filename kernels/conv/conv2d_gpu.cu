@@ -62,9 +62,11 @@ std::string fault(const Conv2dParams& p, LayerPass pass, ConvVersion version) {
   if (std::string why = shape_fault(p); !why.empty()) return why;
   constexpr bool kFloat = std::is_same_v<T, float>, kBf16 = std::is_same_v<T, Bfloat16>;
   const bool types = version == ConvVersion::naive ||
-                     (version == ConvVersion::mma_bf16 && (kFloat || kBf16)) ||
+                     ((version == ConvVersion::mma_bf16 || version == ConvVersion::depthwise) &&
+                      (kFloat || kBf16)) ||
                      (version == ConvVersion::wgmma_bf16 ? kBf16 : kFloat);
   if (!types) return fmt::format("it has no {} maps", type_name<T>());
+  if (version == ConvVersion::depthwise) return conv::depthwise_fault(p);
   if (version != ConvVersion::naive) {
     if (p.groups != 1) return "it has no groups";
     if (p.dilated()) return "it has no dilation";
@@ -123,6 +125,8 @@ bool conv2d_supported(const Conv2dParams& params, LayerPass pass, ConvVersion ve
 template <typename T>
 ConvVersion conv2d_version(const Conv2dParams& p, LayerPass pass) {
   if constexpr (std::is_same_v<T, double>) return ConvVersion::naive;
+  if (p.groups != 1 && conv2d_supported<T>(p, pass, ConvVersion::depthwise))
+    return ConvVersion::depthwise;
   if (p.groups != 1 || p.dilated()) return ConvVersion::naive;
   if constexpr (std::is_same_v<T, Bfloat16>) return ConvVersion::mma_bf16;
   // The transforms are paid back by many channels only.
@@ -136,7 +140,9 @@ ConvVersion conv2d_version(const Conv2dParams& p, LayerPass pass) {
 template <typename T>
 size_t conv2d_packed_bytes(const Conv2dParams& p, LayerPass pass, ConvVersion version) {
   require<T>(p, pass, version);
-  if (pass == LayerPass::backward_weights || version == ConvVersion::naive) return 0;
+  if (pass == LayerPass::backward_weights || version == ConvVersion::naive ||
+      version == ConvVersion::depthwise)
+    return 0;
   if (version == ConvVersion::winograd)
     return conv::WinogradSize(p, !is_forward(pass)).packed_bytes();
   const conv::GatherProblem g = gather_problem(p, pass, version);
@@ -168,6 +174,9 @@ size_t conv2d_workspace(const Conv2dParams& p, LayerPass pass, ConvVersion versi
     const conv::WeightsProblem w = conv::weights_problem(p, chunk_of(version));
     bytes += static_cast<size_t>(int64_t{w.splits} * p.out_channels * w.columns) * sizeof(float);
   }
+  if (version == ConvVersion::depthwise)
+    bytes += static_cast<size_t>(p.input.n * conv::depthwise_pieces(p) * p.weight_size()) *
+             sizeof(float);
   return bytes;
 }
 
@@ -179,6 +188,10 @@ void conv2d_forward(Stream stream, const Conv2dParams& p, const T* x, const void
   require<T>(p, kPass, version);
   if (version == ConvVersion::naive)
     return conv::naive_forward<backend>(stream, p, x, static_cast<const ConvWeight<T>*>(w), b, y);
+  if constexpr (!std::is_same_v<T, double>) {
+    if (version == ConvVersion::depthwise)
+      return conv::depthwise_forward<backend>(stream, p, x, static_cast<const float*>(w), b, y);
+  }
   if constexpr (std::is_same_v<T, float>) {
     if (version == ConvVersion::winograd)
       return conv::winograd_run<backend>(stream, p, false, x, static_cast<const float*>(w), b, y,
@@ -229,6 +242,11 @@ void conv2d_backward_data(Stream stream, const Conv2dParams& p, const T* dy, con
   if (version == ConvVersion::naive)
     return conv::naive_backward_data<backend>(stream, p, dy, static_cast<const ConvWeight<T>*>(w),
                                               dx);
+  if constexpr (!std::is_same_v<T, double>) {
+    if (version == ConvVersion::depthwise)
+      return conv::depthwise_backward_data<backend>(stream, p, dy, static_cast<const float*>(w),
+                                                    dx);
+  }
   if constexpr (std::is_same_v<T, float>) {
     if (version == ConvVersion::winograd)
       return conv::winograd_run<backend>(stream, p, true, dy, static_cast<const float*>(w),
@@ -251,13 +269,17 @@ void conv2d_backward_weights(Stream stream, const Conv2dParams& p, const T* x, c
   if (db != nullptr) conv::backward_bias<backend>(stream, p.output(), dy, db, sums);
   if (version == ConvVersion::naive)
     return conv::naive_backward_weights<backend>(stream, p, x, dy, dw);
-  if constexpr (!std::is_same_v<T, double>)
+  [[maybe_unused]] auto* const parts =
+      reinterpret_cast<float*>(sums + conv::bias_workspace(p.output()));
+  if constexpr (!std::is_same_v<T, double>) {
+    if (version == ConvVersion::depthwise)
+      return conv::depthwise_backward_weights<backend>(stream, p, x, dy, parts, dw);
     with_gemm_version<T>(version, [&](auto v) {
       const conv::WeightsProblem problem = conv::weights_problem(p, chunk_of(version));
-      auto* const parts = reinterpret_cast<float*>(sums + conv::bias_workspace(p.output()));
       conv::gemm_weights<backend, decltype(v)::value>(stream, problem, p, x, dy, parts, tile);
       conv::finish_weights<backend>(stream, problem, parts, dw);
     });
+  }
 }
 
 #define FRCNN_INSTANTIATE(T)                                                                      \

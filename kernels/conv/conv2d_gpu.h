@@ -14,7 +14,15 @@ namespace frcnn::kernels {
 /// naive is the equation as loops. tiled and the mma versions see each pass as a matrix product
 /// whose left factor is gathered from the map while it is loaded ("implicit GEMM", Chetlur et al.,
 /// cuDNN, 2014). winograd trades multiplications for additions (Lavin & Gray, CVPR 2016).
-enum class ConvVersion : uint8_t { naive, tiled, mma_tf32, mma_bf16, winograd, wgmma_bf16 };
+enum class ConvVersion : uint8_t {
+  naive,
+  tiled,
+  mma_tf32,
+  mma_bf16,
+  winograd,
+  wgmma_bf16,
+  depthwise
+};
 inline constexpr gpu::KernelVersion kConvVersions[] = {
     {"naive", "one thread, one output: the equation as loops"},
     {"tiled", "implicit GEMM: tiles in shared memory, 64 sums per thread in registers"},
@@ -22,6 +30,7 @@ inline constexpr gpu::KernelVersion kConvVersions[] = {
     {"mma_bf16", "bfloat16 factors: half the bytes, twice the products per instruction", 80},
     {"winograd", "F(4x4, 3x3): 36 multiplications for 16 outputs instead of 144"},
     {"wgmma_bf16", "whole tiles by TMA, 64 x 128 sums per instruction of four warps", 90, false},
+    {"depthwise", "groups = channels: lanes are channels, all taps read one tile in shared memory"},
 };
 
 /// Block tile of the matrix products: 128 x 128 reuses each loaded element more, 64 x 64 gives more
@@ -45,6 +54,9 @@ using ConvWeight = std::conditional_t<std::is_same_v<T, double>, double, float>;
 ///   mma_bf16     float, Bfloat16   all                all
 ///   winograd     float             forward, data      3x3, stride 1
 ///   wgmma_bf16   Bfloat16          forward            NHWC, stride 1, channels in multiples of 8
+///   depthwise    float, Bfloat16   all                groups = C = O, NHWC or blocked
+///
+/// Groups are for naive and depthwise only, dilation for these.
 ///
 /// wgmma_bf16 needs compute capability 9.0, a build for sm_90a, and arrays aligned to 16 bytes; it
 /// has not run yet. "all" shapes: any layout of x and y, maps of less than 2^31 elements per image

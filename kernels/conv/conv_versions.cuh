@@ -18,6 +18,42 @@ template <Backend backend, typename T>
 void naive_backward_weights(Stream stream, const Conv2dParams& p, const T* x, const T* dy,
                             ConvWeight<T>* dw);
 
+// ---- conv2d_depthwise.cu: plain weights
+
+/// A block has 8 x 8 cells of 32 channels of the target, and the source's cells under them in
+/// shared memory, with the filters.
+constexpr int kDepthwiseTile = 8, kDepthwiseLanes = 32;
+inline int64_t depthwise_shared_bytes(const Conv2dParams& p) {
+  const int64_t rows = int64_t{kDepthwiseTile - 1} * p.stride_h + p.extent_h();
+  const int64_t columns = int64_t{kDepthwiseTile - 1} * p.stride_w + p.extent_w();
+  return static_cast<int64_t>(sizeof(float)) * kDepthwiseLanes *
+         (rows * columns + int64_t{p.kernel_h} * p.kernel_w);
+}
+/// Empty, or why the version cannot compute this shape.
+inline std::string depthwise_fault(const Conv2dParams& p) {
+  if (p.groups < 2 || p.groups != p.input.c || p.out_channels != p.input.c)
+    return "it needs one filter for each channel (groups = channels of x and y)";
+  if (p.input.block == 1 || p.out_block == 1)
+    return "it needs channels side by side (NHWC or blocked)";
+  if (depthwise_shared_bytes(p) > int64_t{64} << 10)  // what every GPU since Turing has
+    return "the cells under a tile do not fit 64 KiB of shared memory";
+  return {};
+}
+/// Parts of the weights gradient (images x pieces, C, kh, kw), which are then added in order.
+constexpr int kDepthwisePiece = 256;  // cells of y
+inline int64_t depthwise_pieces(const Conv2dParams& p) {
+  return ceil_div(p.out_h() * p.out_w(), int64_t{kDepthwisePiece});
+}
+template <Backend backend, typename T>
+void depthwise_forward(Stream stream, const Conv2dParams& p, const T* x, const float* w,
+                       const float* b, T* y);
+template <Backend backend, typename T>
+void depthwise_backward_data(Stream stream, const Conv2dParams& p, const T* dy, const float* w,
+                             T* dx);
+template <Backend backend, typename T>
+void depthwise_backward_weights(Stream stream, const Conv2dParams& p, const T* x, const T* dy,
+                                float* parts, float* dw);
+
 // ---- conv2d_tiled.cu, conv2d_mma_tf32.cu, conv2d_mma_bf16.cu: gemm_versions.cuh with one core
 // each
 

@@ -237,7 +237,7 @@ struct ConvTolerance {
     const double k =
         pass == LayerPass::backward_weights
             ? static_cast<double>(p.input.n * p.out_h() * p.out_w())
-            : static_cast<double>(std::max(p.input.c, p.out_channels) * p.kernel_h * p.kernel_w);
+            : static_cast<double>(std::max(p.group_in(), p.group_out()) * p.kernel_h * p.kernel_w);
     const bool mma = version == ConvVersion::mma_tf32 || version == ConvVersion::mma_bf16 ||
                      version == ConvVersion::wgmma_bf16;
     ConvTolerance t{mma ? 8 + k / 4 : 4 + 2 * std::sqrt(k), 0};
@@ -269,6 +269,48 @@ std::string conv_difference(const std::vector<T>& actual, const std::vector<doub
                          expected[i], limit);
   }
   return "";
+}
+
+struct ConvChoice {
+  ConvVersion version;
+  ConvTile tile;
+};
+/// All passes of one version against the reference.
+template <typename T>
+void check_conv_version(const Conv2dParams& p, ConvChoice choice, bool with_bias) {
+  const ConvVersion version = choice.version;
+  const ConvData<T> data(p);
+  const ConvResult exact = conv_reference(p, version, data, with_bias);
+  const ConvResult size = conv_reference(p, version, data, with_bias, true);
+  const bool mixes = version == ConvVersion::winograd;
+  using V =
+      std::pair<std::vector<kernels::gpu::ConvWeight<T>>, std::vector<kernels::gpu::ConvWeight<T>>>;
+  V first_gradients;
+  for_backends([&](auto on) {
+    if (!runs<decltype(on)::backend>(version)) return;
+    INFO(kernels::kConvVersions[static_cast<int>(version)].name
+         << ", tile " << static_cast<int>(choice.tile) << ", " << p.input.c << " to "
+         << p.out_channels << ", kernel " << p.kernel_h << ", stride " << p.stride_h << ", groups "
+         << p.groups << ", blocks " << p.input.block << " " << p.out_block << ", " << sizeof(T)
+         << " bytes");
+    const ConvRun<decltype(on)::backend, T> run(p, version, data, with_bias, choice.tile);
+    const auto tolerance = [&](LayerPass pass) { return ConvTolerance::of<T>(p, pass, version); };
+    if (kernels::gpu::conv2d_supported<T>(p, LayerPass::forward_training, version))
+      CHECK(conv_difference(run.forward(), exact.y, size.y, tolerance(LayerPass::forward_training),
+                            mixes) == "");
+    if (kernels::gpu::conv2d_supported<T>(p, LayerPass::backward_data, version))
+      CHECK(conv_difference(run.backward_data(), exact.dx, size.dx,
+                            tolerance(LayerPass::backward_data), mixes) == "");
+    if (kernels::gpu::conv2d_supported<T>(p, LayerPass::backward_weights, version)) {
+      const V gradients = run.backward_weights();
+      CHECK(conv_difference(gradients.first, exact.dw, size.dw,
+                            tolerance(LayerPass::backward_weights)) == "");
+      CHECK(conv_difference(gradients.second, exact.db, size.db,
+                            tolerance(LayerPass::backward_weights)) == "");
+      if (first_gradients.first.empty()) first_gradients = gradients;
+      CHECK(first_gradients == gradients);  // whatever the schedule
+    }
+  });
 }
 
 }  // namespace frcnn::test

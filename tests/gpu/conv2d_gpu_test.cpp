@@ -26,11 +26,8 @@ const ConvShape kShapes[] = {
     square(1, 8, 11, 11, 8, 2, 3, 1),   // pixels between the taps
 };
 constexpr ConvBlocks kNchw{1, 1}, kNhwc{0, 0};
+using Choice = ConvChoice;
 
-struct Choice {
-  ConvVersion version;
-  ConvTile tile;
-};
 template <typename T>
 std::vector<Choice> choices() {
   using V = ConvVersion;
@@ -45,42 +42,6 @@ std::vector<Choice> choices() {
           {V::mma_tf32, ConvTile::large},  {V::mma_bf16, ConvTile::small},
           {V::mma_bf16, ConvTile::large},  {V::winograd, ConvTile::small},
           {V::winograd, ConvTile::large}};
-}
-
-/// All passes of one version against the reference.
-template <typename T>
-void check_version(const Conv2dParams& p, Choice choice, bool with_bias) {
-  const ConvVersion version = choice.version;
-  const ConvData<T> data(p);
-  const ConvResult exact = conv_reference(p, version, data, with_bias);
-  const ConvResult size = conv_reference(p, version, data, with_bias, true);
-  const bool mixes = version == ConvVersion::winograd;
-  using V = std::pair<std::vector<gpu::ConvWeight<T>>, std::vector<gpu::ConvWeight<T>>>;
-  V first_gradients;
-  for_backends([&](auto on) {
-    if (!runs<decltype(on)::backend>(version)) return;
-    INFO(kConvVersions[static_cast<int>(version)].name
-         << ", tile " << static_cast<int>(choice.tile) << ", " << p.input.c << " to "
-         << p.out_channels << ", kernel " << p.kernel_h << ", stride " << p.stride_h << ", blocks "
-         << p.input.block << " " << p.out_block << ", " << sizeof(T) << " bytes");
-    const ConvRun<decltype(on)::backend, T> run(p, version, data, with_bias, choice.tile);
-    const auto tolerance = [&](LayerPass pass) { return ConvTolerance::of<T>(p, pass, version); };
-    if (gpu::conv2d_supported<T>(p, LayerPass::forward_training, version))
-      CHECK(conv_difference(run.forward(), exact.y, size.y, tolerance(LayerPass::forward_training),
-                            mixes) == "");
-    if (gpu::conv2d_supported<T>(p, LayerPass::backward_data, version))
-      CHECK(conv_difference(run.backward_data(), exact.dx, size.dx,
-                            tolerance(LayerPass::backward_data), mixes) == "");
-    if (gpu::conv2d_supported<T>(p, LayerPass::backward_weights, version)) {
-      const V gradients = run.backward_weights();
-      CHECK(conv_difference(gradients.first, exact.dw, size.dw,
-                            tolerance(LayerPass::backward_weights)) == "");
-      CHECK(conv_difference(gradients.second, exact.db, size.db,
-                            tolerance(LayerPass::backward_weights)) == "");
-      if (first_gradients.first.empty()) first_gradients = gradients;
-      CHECK(first_gradients == gradients);  // whatever the schedule
-    }
-  });
 }
 
 }  // namespace
@@ -99,7 +60,7 @@ TEMPLATE_TEST_CASE("GPU convolution: all versions and passes equal the reference
         const bool large_takes_nhwc = (&shape - kShapes) % 2 == 0;
         if (slow && nhwc != ((choice.tile == ConvTile::large) == large_takes_nhwc)) continue;
         const Conv2dParams p = conv_params(shape, nhwc ? kNhwc : kNchw, number % 3 == 0);
-        check_version<T>(p, choice, number % 4 != 0);
+        check_conv_version<T>(p, choice, number % 4 != 0);
       }
 }
 
@@ -112,7 +73,7 @@ TEST_CASE("GPU convolution: wgmma with several rectangles, slices and stages (GP
     if (!runs<decltype(on)::backend>(ConvVersion::wgmma_bf16)) return;
     for (const ConvShape& shape : shapes)
       for (const bool relu : {false, true})
-        check_version<Bfloat16>(conv_params(shape, kNhwc, relu),
-                                {ConvVersion::wgmma_bf16, ConvTile::automatic}, relu);
+        check_conv_version<Bfloat16>(conv_params(shape, kNhwc, relu),
+                                     {ConvVersion::wgmma_bf16, ConvTile::automatic}, relu);
   });
 }
