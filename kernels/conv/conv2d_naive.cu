@@ -24,24 +24,13 @@ struct Filter {
         group_out(p.group_out()) {}
 };
 
-/// Element of a map by its place in memory.
-struct Element {
-  int64_t n, c, h, w;
-  __device__ static Element of(const MapLayout& map, int64_t i) {
-    const int64_t inside = i % map.block, cell = i / map.block;
-    const int64_t row = cell / map.w, plane = row / map.h;
-    return {plane / map.blocks(), plane % map.blocks() * map.block + inside, row % map.h,
-            cell % map.w};
-  }
-};
-
 template <typename T, typename W>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     forward_kernel(MapLayout in, MapLayout out, Filter f, bool relu, const T* x, const W* w,
                    const W* b, T* y) {
   const int64_t count = out.size();
   for (int64_t i = grid_first(); i < count; i += grid_step()) {
-    const Element e = Element::of(out, i);
+    const MapLayout::Element e = out.element(i);
     if (e.c >= out.c) {  // padding of the last block
       y[i] = T(0.0f);
       continue;
@@ -66,7 +55,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     backward_data_kernel(MapLayout in, MapLayout out, Filter f, const T* dy, const W* w, T* dx) {
   const int64_t count = in.size();
   for (int64_t index = grid_first(); index < count; index += grid_step()) {
-    const Element e = Element::of(in, index);
+    const MapLayout::Element e = in.element(index);
     W sum = 0;
     const int64_t first = e.c / f.group_in * f.group_out, end = first + f.group_out;
     for (int64_t o = first; e.c < in.c && o < end; ++o)

@@ -1,25 +1,18 @@
 #include "kernels/elementwise/reductions.h"
 
 #include "kernels/launch/finite_flag.cuh"
-#include "kernels/launch/reduce.cuh"
-#include "kernels/launch/scan.cuh"
+#include "kernels/launch/grid_sum.cuh"
 
 namespace frcnn::kernels::gpu {
 namespace {
 
 constexpr int kThreads = 256;
 constexpr int64_t kPiece = 16384;  // elements of a piece: fixed, so that the order of additions is
-constexpr unsigned kMostBlocks = 1024;
-
-struct Workspace {
-  double parts[kMostBlocks];
-  unsigned finished;
-};
-static_assert(sizeof(Workspace) <= kReductionWorkspace);
+static_assert(sizeof(GridWork) <= kReductionWorkspace);
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    dot_kernel(int64_t count, const T* a, const T* b, Workspace* work, double* result) {
+    dot_kernel(int64_t count, const T* a, const T* b, GridWork* work, double* result) {
   double sum = 0;
   for (int64_t first = blockIdx.x * kPiece; first < count; first += gridDim.x * kPiece) {
     const int64_t end = first + kPiece < count ? first + kPiece : count;
@@ -27,18 +20,12 @@ __global__ void __launch_bounds__(kThreads)
       sum += b == nullptr ? static_cast<double>(a[i])
                           : static_cast<double>(a[i]) * static_cast<double>(b[i]);
   }
-  sum = block_sum<kThreads>(sum);
-  if (threadIdx.x == 0) work->parts[blockIdx.x] = sum;
-  if (!is_last_block(&work->finished, gridDim.x)) return;
-  double total = 0;
-  for (unsigned i = threadIdx.x; i < gridDim.x; i += kThreads) total += work->parts[i];
-  total = block_sum<kThreads>(total);
-  if (threadIdx.x == 0) *result = total;
+  grid_sum<kThreads>(sum, work, [=](double total) { *result = total; });
 }
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    non_finite_kernel(int64_t count, const T* x, Workspace* work, int64_t* result) {
+    non_finite_kernel(int64_t count, const T* x, GridWork* work, int64_t* result) {
   // Block b finds its first one; a double holds indices to 2^53.
   constexpr double kNone = 9007199254740992.0;
   double first = kNone;
@@ -62,33 +49,27 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) *result = first == kNone ? -1 : static_cast<int64_t>(first);
 }
 
-/// Depends on the count alone, so that the order of additions does.
-unsigned pieces_of(int64_t count) {
-  const unsigned blocks = blocks_for(count, kPiece, kMostBlocks);
-  return blocks == 0 ? 1 : blocks;
-}
-
 }  // namespace
 
 template <Backend backend, typename T>
 void sum(Stream stream, int64_t count, const T* x, double* result, void* workspace) {
-  launch({"sum", pieces_of(count), kThreads, 0, stream}, dot_kernel<T>, count, x, nullptr,
-         static_cast<Workspace*>(workspace), result);
+  launch({"sum", sum_blocks(count, kPiece), kThreads, 0, stream}, dot_kernel<T>, count, x, nullptr,
+         static_cast<GridWork*>(workspace), result);
 }
 template <Backend backend, typename T>
 void dot(Stream stream, int64_t count, const T* a, const T* b, double* result, void* workspace) {
-  launch({"dot", pieces_of(count), kThreads, 0, stream}, dot_kernel<T>, count, a, b,
-         static_cast<Workspace*>(workspace), result);
+  launch({"dot", sum_blocks(count, kPiece), kThreads, 0, stream}, dot_kernel<T>, count, a, b,
+         static_cast<GridWork*>(workspace), result);
 }
 template <Backend backend, typename T>
 void sum_of_squares(Stream stream, int64_t count, const T* x, double* result, void* workspace) {
-  launch({"sum_of_squares", pieces_of(count), kThreads, 0, stream}, dot_kernel<T>, count, x, x,
-         static_cast<Workspace*>(workspace), result);
+  launch({"sum_of_squares", sum_blocks(count, kPiece), kThreads, 0, stream}, dot_kernel<T>, count,
+         x, x, static_cast<GridWork*>(workspace), result);
 }
 template <Backend backend, typename T>
 void first_non_finite(Stream stream, int64_t count, const T* x, int64_t* result, void* workspace) {
-  launch({"first_non_finite", pieces_of(count), kThreads, 0, stream}, non_finite_kernel<T>, count,
-         x, static_cast<Workspace*>(workspace), result);
+  launch({"first_non_finite", sum_blocks(count, kPiece), kThreads, 0, stream}, non_finite_kernel<T>,
+         count, x, static_cast<GridWork*>(workspace), result);
 }
 
 #define FRCNN_INSTANTIATE(T)                                                            \

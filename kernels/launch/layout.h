@@ -28,6 +28,15 @@ struct MapLayout {
   constexpr int64_t block_at(int64_t in, int64_t ib) const {
     return (in * blocks() + ib) * h * w * block;
   }
+  /// The other way round: the element at place i of memory. In the padding of the last block its
+  /// channel is `c` or more.
+  struct Element {
+    int64_t n, c, h, w;
+  };
+  constexpr Element element(int64_t i) const {
+    const int64_t pixel = i / block, row = pixel / w, plane = row / h;
+    return {plane / blocks(), plane % blocks() * block + i % block, row % h, pixel % w};
+  }
   constexpr bool operator==(const MapLayout&) const = default;
   /// Same batch, channels and block with another height and width.
   constexpr MapLayout resized(int64_t new_h, int64_t new_w) const {

@@ -62,7 +62,7 @@ struct Rows {
 /// One thread takes `each` coordinates: a row (4) or one number (1).
 template <typename T, int each>
 __global__ void __launch_bounds__(kLossThreads)
-    forward_kernel(const Rows<T> a, FiniteCheck finite, LossWork* work, const LossScale scale,
+    forward_kernel(const Rows<T> a, FiniteCheck finite, GridWork* work, const LossScale scale,
                    double* loss) {
   constexpr int kParts = 4 / each;
   double total = 0;
@@ -103,10 +103,10 @@ void box_loss_forward(Stream stream, const BoxLossParams& params, int64_t rows,
   check_params(params);
   const Rows<T> arguments{params, rows, predictions, targets, labels};
   const bool naive = version == BoxLossVersion::naive;
-  launch({"box_loss_forward", loss_blocks(naive ? rows : 4 * rows, kLossThreads), kLossThreads, 0,
+  launch({"box_loss_forward", sum_blocks(naive ? rows : 4 * rows, kLossThreads), kLossThreads, 0,
           stream},
          naive ? forward_kernel<T, 4> : forward_kernel<T, 1>, arguments, finite,
-         static_cast<LossWork*>(workspace), scale, loss);
+         static_cast<GridWork*>(workspace), scale, loss);
 }
 
 template <Backend backend, typename T>

@@ -112,7 +112,7 @@ struct SoftmaxLoss {
 
 template <typename Row, typename T>
 __global__ void __launch_bounds__(kLossThreads, 2)
-    softmax_loss_kernel(const SoftmaxLoss<T> a, LossWork* work, const LossScale scale,
+    softmax_loss_kernel(const SoftmaxLoss<T> a, GridWork* work, const LossScale scale,
                         double* loss) {
   constexpr int64_t kRows = kLossThreads / Row::kLanes;
   const bool writer = threadIdx.x % Row::kLanes == 0;
@@ -168,7 +168,7 @@ __global__ void sigmoid_kernel(int64_t count, const T* x, T* y) {
 template <typename T>
 __global__ void __launch_bounds__(kLossThreads, 2)
     sigmoid_loss_kernel(int64_t count, const T* logits, const int32_t* labels, FiniteCheck finite,
-                        LossWork* work, const LossScale scale, double* loss) {
+                        GridWork* work, const LossScale scale, double* loss) {
   double total = 0;
   for (int64_t i = grid_first(); i < count; i += grid_step()) {
     const int32_t label = labels[i];
@@ -229,9 +229,9 @@ void softmax_cross_entropy_forward(Stream stream, int64_t rows, int64_t classes,
                                                         : softmax_loss_kernel<RowInRegisters<T>, T>;
   const SoftmaxLoss<T> arguments{rows,          classes,     logits,     labels,
                                  probabilities, row_weights, row_losses, finite};
-  launch({"softmax_cross_entropy_forward", loss_blocks(rows, rows_per_block(version)), kLossThreads,
+  launch({"softmax_cross_entropy_forward", sum_blocks(rows, rows_per_block(version)), kLossThreads,
           0, stream},
-         kernel, arguments, static_cast<LossWork*>(workspace), scale, loss);
+         kernel, arguments, static_cast<GridWork*>(workspace), scale, loss);
 }
 
 template <Backend backend, typename T>
@@ -255,8 +255,8 @@ void sigmoid_cross_entropy_forward(Stream stream, int64_t count, const LossScale
                                    const T* logits, const int32_t* labels, double* loss,
                                    void* workspace, const FiniteCheck& finite) {
   launch(
-      {"sigmoid_cross_entropy_forward", loss_blocks(count, kLossThreads), kLossThreads, 0, stream},
-      sigmoid_loss_kernel<T>, count, logits, labels, finite, static_cast<LossWork*>(workspace),
+      {"sigmoid_cross_entropy_forward", sum_blocks(count, kLossThreads), kLossThreads, 0, stream},
+      sigmoid_loss_kernel<T>, count, logits, labels, finite, static_cast<GridWork*>(workspace),
       scale, loss);
 }
 

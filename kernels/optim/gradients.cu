@@ -1,24 +1,18 @@
 #include "kernels/optim/gradients.h"
 
 #include "kernels/launch/finite_flag.cuh"
-#include "kernels/launch/reduce.cuh"
-#include "kernels/launch/scan.cuh"
+#include "kernels/launch/grid_sum.cuh"
 
 namespace frcnn::kernels::gpu {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr unsigned kMostBlocks = 1024;
-
-struct Work {
-  double parts[kMostBlocks];
-  unsigned finished;
-};
-static_assert(sizeof(Work) <= kGradientWorkspace);
+static_assert(sizeof(GridWork) <= kGradientWorkspace);
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    check_kernel(int64_t count, const T* g, const FiniteCheck finite, Work* work, double* squares) {
+    check_kernel(int64_t count, const T* g, const FiniteCheck finite, GridWork* work,
+                 double* squares) {
   double sum = 0;
   for (int64_t i = grid_first(); i < count; i += grid_step()) {
     const T gradient = g[i];
@@ -26,13 +20,7 @@ __global__ void __launch_bounds__(kThreads)
     sum += static_cast<double>(gradient) * static_cast<double>(gradient);
   }
   if (squares == nullptr) return;
-  sum = block_sum<kThreads>(sum);
-  if (threadIdx.x == 0) work->parts[blockIdx.x] = sum;
-  if (!is_last_block(&work->finished, gridDim.x)) return;
-  double total = 0;
-  for (unsigned i = threadIdx.x; i < gridDim.x; i += kThreads) total += work->parts[i];
-  total = block_sum<kThreads>(total);
-  if (threadIdx.x == 0) *squares = total;
+  grid_sum<kThreads>(sum, work, [=](double total) { *squares = total; });
 }
 
 __global__ void clip_kernel(int64_t n, const double* squares, double grad_scale, double most,
@@ -53,9 +41,8 @@ __global__ void advance_kernel(StepScalars* scalars) {
 template <Backend backend, typename T>
 void check_gradients(Stream stream, int64_t count, const T* g, const FiniteCheck& finite,
                      double* squares, void* workspace) {
-  const unsigned blocks = blocks_for(count, kThreads, kMostBlocks);
-  launch({"check_gradients", blocks == 0 ? 1 : blocks, kThreads, 0, stream}, check_kernel<T>, count,
-         g, finite, static_cast<Work*>(workspace), squares);
+  launch({"check_gradients", sum_blocks(count, kThreads), kThreads, 0, stream}, check_kernel<T>,
+         count, g, finite, static_cast<GridWork*>(workspace), squares);
 }
 
 template <Backend backend>

@@ -30,47 +30,33 @@ __device__ Pack<T, N> align_bin(const AlignAxis<T>& rows, const AlignAxis<T>& co
   return sum;
 }
 
+template <int N, typename T>
+__device__ Pack<T, N> align_output(const AlignProblem& problem, const Output& out, const T* x,
+                                   const T* rois) {
+  if (out.image < 0) return {};
+  const MapLayout& map = problem.map;
+  const auto pooled_w = static_cast<int>(problem.params.pooled_w);
+  const T* roi = rois + 5 * out.r;
+  return align_bin<N>(problem.rows_of(roi), problem.columns_of(roi), out.bin / pooled_w,
+                      out.bin % pooled_w, map.w * map.block, map.block, x + out.plane(map));
+}
+
 template <typename T>
 __global__ void align_naive(AlignProblem problem, const T* x, const T* rois, T* y) {
-  const MapLayout& map = problem.map;
-  const int64_t live = live_rois(problem.capacity, problem.count);
-  const int64_t bins = problem.bins(), count = problem.capacity * map.c * bins;
-  for (int64_t index = grid_first(); index < count; index += grid_step()) {
-    const int64_t r = index / (map.c * bins), c = index / bins % map.c;
-    const int bin = static_cast<int>(index % bins);
-    const T* roi = rois + 5 * r;
-    const int64_t image = r < live ? image_of(roi, map) : -1;
-    T value = 0;
-    if (image >= 0) {
-      const auto pooled_w = static_cast<int>(problem.params.pooled_w);
-      value = align_bin<1>(problem.rows_of(roi), problem.columns_of(roi), bin / pooled_w,
-                           bin % pooled_w, map.w * map.block, map.block,
-                           x + map.block_at(image, c / map.block) + c % map.block)
-                  .v[0];
-    }
-    y[index] = value;
-  }
+  const int64_t count = problem.capacity * problem.map.c * problem.bins();
+  for (int64_t index = grid_first(); index < count; index += grid_step())
+    y[index] = align_output<1>(problem, Output::by_bins(problem, rois, index), x, rois).v[0];
 }
 
 template <typename T, int N>
 __global__ void align_channels_last(AlignProblem problem, const T* x, const T* rois, T* y) {
-  const MapLayout& map = problem.map;
-  const int64_t live = live_rois(problem.capacity, problem.count);
-  const int64_t bins = problem.bins(), packs = ceil_div(map.c, N);
-  const int64_t count = problem.capacity * bins * packs;
+  const int64_t channels = problem.map.c, bins = problem.bins();
+  const int64_t count = problem.capacity * bins * ceil_div(channels, N);
   for (int64_t index = grid_first(); index < count; index += grid_step()) {
-    const int64_t r = index / packs / bins, c = index % packs * N;
-    const int bin = static_cast<int>(index / packs % bins);
-    const T* roi = rois + 5 * r;
-    const int64_t image = r < live ? image_of(roi, map) : -1;
-    Pack<T, N> value = {};
-    if (image >= 0) {
-      const auto pooled_w = static_cast<int>(problem.params.pooled_w);
-      value = align_bin<N>(problem.rows_of(roi), problem.columns_of(roi), bin / pooled_w,
-                           bin % pooled_w, map.w * map.block, map.block,
-                           x + map.block_at(image, c / map.block) + c % map.block);
-    }
-    for (int k = 0; k < N && c + k < map.c; ++k) y[(r * map.c + c + k) * bins + bin] = value.v[k];
+    const auto out = Output::by_channels<N>(problem, rois, index);
+    const Pack<T, N> value = align_output<N>(problem, out, x, rois);
+    for (int k = 0; k < N && out.c + k < channels; ++k)
+      y[(out.r * channels + out.c + k) * bins + out.bin] = value.v[k];
   }
 }
 
@@ -121,20 +107,17 @@ __device__ int make_taps(const AlignAxis<T>& axis, int p, Tap<T>* taps) {
 
 /// One block: a RoI and plan.channels channels.
 template <typename T, int N>
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(kThreads)
     align_table(AlignProblem problem, TablePlan plan, const T* x, const T* rois, T* y) {
   const MapLayout& map = problem.map;
   const auto thread = static_cast<int>(threadIdx.x), bins = problem.bins();
   const auto pooled_h = static_cast<int>(problem.params.pooled_h);
   const auto pooled_w = static_cast<int>(problem.params.pooled_w);
-  const auto tiles = static_cast<unsigned>(ceil_div(map.c, plan.channels));
-  const int64_t r = blockIdx.x / tiles, first_channel = blockIdx.x % tiles * plan.channels;
-  const int64_t left = map.c - first_channel;
-  const int here = left < plan.channels ? static_cast<int>(left) : plan.channels;
-  T* const target = y + (r * map.c + first_channel) * bins;  // here * bins numbers, in a row
-
-  const T* roi = rois + 5 * r;
-  const int64_t image = r < live_rois(problem.capacity, problem.count) ? image_of(roi, map) : -1;
+  const TableBlock mine(problem, rois, plan.channels);
+  const int64_t image = mine.image, first_channel = mine.first_channel;
+  const int here = mine.channels;
+  const T* roi = rois + 5 * mine.r;
+  T* const target = y + (mine.r * map.c + first_channel) * bins;  // here * bins numbers, in a row
   if (image < 0) {
     for (int i = thread; i < here * bins; i += kThreads) target[i] = T(0);
     return;

@@ -18,11 +18,8 @@ __global__ void align_backward_naive(AlignProblem problem, const T* rois, const 
   const int64_t bins = problem.bins(), live = live_rois(problem.capacity, problem.count);
   const int64_t count = map.size();
   for (int64_t index = grid_first(); index < count; index += grid_step()) {
-    const int64_t pixel = index / map.block % (map.h * map.w);
-    const int64_t plane = index / map.block / (map.h * map.w);
-    const int64_t image = plane / map.blocks();
-    const int64_t c = plane % map.blocks() * map.block + index % map.block;
-    const int h = static_cast<int>(pixel / map.w), w = static_cast<int>(pixel % map.w);
+    const auto [image, c, row, column] = map.element(index);
+    const int h = static_cast<int>(row), w = static_cast<int>(column);
     T sum = 0;
     for (int64_t r = 0; c < map.c && r < live; ++r) {
       const T* roi = rois + 5 * r;
@@ -148,21 +145,20 @@ void roi_align_backward(Stream stream, const MapLayout& map, const RoiAlignParam
   validate_align(map, params);
   const AlignProblem problem = {map, params, rois_count, rois_count_device};
   const TileShape shape(problem);
-  const auto run = [&](int buffers, auto kernel) {
-    launch({"roi_align_backward_tile", static_cast<unsigned>(tiles_of(map)), kTileThreads,
-            shape.size(buffers) * sizeof(T), stream},
-           kernel, problem, rois, dy, dx);
-  };
-  const auto fits = [&](int buffers) {
-    return shape.size(buffers) * sizeof(T) <= static_cast<size_t>(kMostShared);
-  };
-  if (version == RoiAlignBackwardVersion::pipelined && fits(2))
-    run(2, align_backward_tile<T, true>);
-  else if (version != RoiAlignBackwardVersion::naive && fits(1))
-    run(1, align_backward_tile<T, false>);
-  else
-    launch({"roi_align_backward_naive", blocks_for(map.size(), kThreads), kThreads, 0, stream},
-           align_backward_naive<T>, problem, rois, dy, dx);
+  const auto bytes = [&](int buffers) { return shape.size(buffers) * sizeof(T); };
+  using Version = RoiAlignBackwardVersion;
+  run_backward(
+      version == Version::naive, version == Version::pipelined, bytes,
+      [&](int buffers) {
+        launch({"roi_align_backward_tile", static_cast<unsigned>(tiles_of(map)), kTileThreads,
+                bytes(buffers), stream},
+               buffers == 2 ? align_backward_tile<T, true> : align_backward_tile<T, false>, problem,
+               rois, dy, dx);
+      },
+      [&] {
+        launch({"roi_align_backward_naive", blocks_for(map.size(), kThreads), kThreads, 0, stream},
+               align_backward_naive<T>, problem, rois, dy, dx);
+      });
 }
 
 #define FRCNN_INSTANTIATE(T)                                                                     \

@@ -29,23 +29,25 @@ __device__ WindowMax<T, N> pool_bin(Range rows, Range columns, int width, int64_
   return best;
 }
 
-template <typename T>
-__global__ void pool_naive(PoolProblem problem, const T* x, const T* rois, T* y, int32_t* argmax) {
+template <int N, typename T>
+__device__ WindowMax<T, N> pool_output(const PoolProblem& problem, const Output& out, const T* x,
+                                       const T* rois) {
+  WindowMax<T, N> best;
+  best.set(T(0), -1);
+  if (out.image < 0) return best;
   const MapLayout& map = problem.map;
   const auto pooled_w = static_cast<int>(problem.params.pooled_w);
-  const int64_t live = live_rois(problem.capacity, problem.count);
-  const int64_t bins = problem.bins(), count = problem.capacity * map.c * bins;
+  const T* roi = rois + 5 * out.r;
+  return pool_bin<N>(problem.rows_of(roi).range(out.bin / pooled_w),
+                     problem.columns_of(roi).range(out.bin % pooled_w), static_cast<int>(map.w),
+                     map.block, x + out.plane(map));
+}
+
+template <typename T>
+__global__ void pool_naive(PoolProblem problem, const T* x, const T* rois, T* y, int32_t* argmax) {
+  const int64_t count = problem.capacity * problem.map.c * problem.bins();
   for (int64_t index = grid_first(); index < count; index += grid_step()) {
-    const int64_t r = index / (map.c * bins), c = index / bins % map.c;
-    const int bin = static_cast<int>(index % bins);
-    const T* roi = rois + 5 * r;
-    const int64_t image = r < live ? image_of(roi, map) : -1;
-    WindowMax<T, 1> best;
-    best.set(T(0), -1);
-    if (image >= 0)
-      best = pool_bin<1>(problem.rows_of(roi).range(bin / pooled_w),
-                         problem.columns_of(roi).range(bin % pooled_w), static_cast<int>(map.w),
-                         map.block, x + map.block_at(image, c / map.block) + c % map.block);
+    const auto best = pool_output<1>(problem, Output::by_bins(problem, rois, index), x, rois);
     y[index] = best.max.v[0];
     if (argmax != nullptr) argmax[index] = best.at[0];
   }
@@ -54,24 +56,13 @@ __global__ void pool_naive(PoolProblem problem, const T* x, const T* rois, T* y,
 template <typename T, int N>
 __global__ void pool_channels_last(PoolProblem problem, const T* x, const T* rois, T* y,
                                    int32_t* argmax) {
-  const MapLayout& map = problem.map;
-  const auto pooled_w = static_cast<int>(problem.params.pooled_w);
-  const int64_t live = live_rois(problem.capacity, problem.count);
-  const int64_t bins = problem.bins(), packs = ceil_div(map.c, N);
-  const int64_t count = problem.capacity * bins * packs;
+  const int64_t channels = problem.map.c, bins = problem.bins();
+  const int64_t count = problem.capacity * bins * ceil_div(channels, N);
   for (int64_t index = grid_first(); index < count; index += grid_step()) {
-    const int64_t r = index / packs / bins, c = index % packs * N;
-    const int bin = static_cast<int>(index / packs % bins);
-    const T* roi = rois + 5 * r;
-    const int64_t image = r < live ? image_of(roi, map) : -1;
-    WindowMax<T, N> best;
-    best.set(T(0), -1);
-    if (image >= 0)
-      best = pool_bin<N>(problem.rows_of(roi).range(bin / pooled_w),
-                         problem.columns_of(roi).range(bin % pooled_w), static_cast<int>(map.w),
-                         map.block, x + map.block_at(image, c / map.block) + c % map.block);
-    for (int k = 0; k < N && c + k < map.c; ++k) {
-      const int64_t to = (r * map.c + c + k) * bins + bin;
+    const auto out = Output::by_channels<N>(problem, rois, index);
+    const auto best = pool_output<N>(problem, out, x, rois);
+    for (int k = 0; k < N && out.c + k < channels; ++k) {
+      const int64_t to = (out.r * channels + out.c + k) * bins + out.bin;
       y[to] = best.max.v[k];
       if (argmax != nullptr) argmax[to] = best.at[k];
     }
@@ -105,14 +96,11 @@ __global__ void __launch_bounds__(kThreads, 3)
   const auto pooled_h = static_cast<int>(problem.params.pooled_h);
   const auto pooled_w = static_cast<int>(problem.params.pooled_w);
   const auto width = static_cast<int>(map.w);
-  const auto tiles = static_cast<unsigned>(ceil_div(map.c, plan.channels));
-  const int64_t r = blockIdx.x / tiles, first_channel = blockIdx.x % tiles * plan.channels;
-  const int64_t left = map.c - first_channel;
-  const int here = left < plan.channels ? static_cast<int>(left) : plan.channels;
-  const int64_t first_out = (r * map.c + first_channel) * bins;  // here * bins numbers, in a row
-
-  const T* roi = rois + 5 * r;
-  const int64_t image = r < live_rois(problem.capacity, problem.count) ? image_of(roi, map) : -1;
+  const TableBlock mine(problem, rois, plan.channels);
+  const int64_t image = mine.image, first_channel = mine.first_channel;
+  const int here = mine.channels;
+  const T* roi = rois + 5 * mine.r;
+  const int64_t first_out = (mine.r * map.c + first_channel) * bins;  // here * bins, in a row
   if (image < 0) {
     for (int i = thread; i < here * bins; i += kThreads) {
       y[first_out + i] = T(0);

@@ -18,10 +18,8 @@ __global__ void pool_backward_naive(PoolProblem problem, const T* rois, const T*
   const int64_t bins = problem.bins(), live = live_rois(problem.capacity, problem.count);
   const int64_t count = map.size();
   for (int64_t index = grid_first(); index < count; index += grid_step()) {
-    const int64_t pixel = index / map.block % (map.h * map.w);
-    const int64_t plane = index / map.block / (map.h * map.w);
-    const int64_t image = plane / map.blocks();
-    const int64_t c = plane % map.blocks() * map.block + index % map.block;
+    const auto [image, c, h, w] = map.element(index);
+    const int64_t pixel = h * map.w + w;
     T sum = 0;
     for (int64_t r = 0; c < map.c && r < live; ++r) {
       if (image_of(rois + 5 * r, map) != image) continue;
@@ -118,21 +116,20 @@ void roi_pool_backward(Stream stream, const MapLayout& map, const RoiPoolParams&
   validate_pool(map, params);
   const PoolProblem problem = {map, params, rois_count, rois_count_device};
   const TileShape shape(problem);
-  const auto run = [&](int buffers, auto kernel) {
-    launch({"roi_pool_backward_tile", static_cast<unsigned>(tiles_of(map)), kTileThreads,
-            shape.bytes<T>(buffers), stream},
-           kernel, problem, rois, dy, argmax, dx);
-  };
-  const auto fits = [&](int buffers) {
-    return shape.bytes<T>(buffers) <= static_cast<size_t>(kMostShared);
-  };
-  if (version == RoiPoolBackwardVersion::pipelined && fits(2))
-    run(2, pool_backward_tile<T, true>);
-  else if (version != RoiPoolBackwardVersion::naive && fits(1))
-    run(1, pool_backward_tile<T, false>);
-  else
-    launch({"roi_pool_backward_naive", blocks_for(map.size(), kThreads), kThreads, 0, stream},
-           pool_backward_naive<T>, problem, rois, dy, argmax, dx);
+  const auto bytes = [&](int buffers) { return shape.bytes<T>(buffers); };
+  using Version = RoiPoolBackwardVersion;
+  run_backward(
+      version == Version::naive, version == Version::pipelined, bytes,
+      [&](int buffers) {
+        launch({"roi_pool_backward_tile", static_cast<unsigned>(tiles_of(map)), kTileThreads,
+                bytes(buffers), stream},
+               buffers == 2 ? pool_backward_tile<T, true> : pool_backward_tile<T, false>, problem,
+               rois, dy, argmax, dx);
+      },
+      [&] {
+        launch({"roi_pool_backward_naive", blocks_for(map.size(), kThreads), kThreads, 0, stream},
+               pool_backward_naive<T>, problem, rois, dy, argmax, dx);
+      });
 }
 
 #define FRCNN_INSTANTIATE(T)                                                                    \

@@ -57,6 +57,56 @@ __device__ int64_t image_of(const T* roi, const MapLayout& map) {
   return index >= T(0) && index < static_cast<T>(map.n) ? static_cast<int64_t>(index) : -1;
 }
 
+/// Where one thread's numbers of y are, and the image of their RoI, or -1: they are zero then.
+struct Output {
+  int64_t r, c;
+  int bin;
+  int64_t image;
+
+  /// Numbers of y in their order: neighbouring threads take neighbouring bins.
+  template <typename Problem, typename T>
+  __device__ static Output by_bins(const Problem& problem, const T* rois, int64_t item) {
+    const int64_t bins = problem.bins(), channels = problem.map.c;
+    return of(problem, rois, item / (channels * bins), item / bins % channels, item % bins);
+  }
+  /// Groups of N channels: neighbouring threads take neighbouring groups of the same bin.
+  template <int N, typename Problem, typename T>
+  __device__ static Output by_channels(const Problem& problem, const T* rois, int64_t item) {
+    const int64_t bins = problem.bins(), packs = ceil_div(problem.map.c, N);
+    return of(problem, rois, item / packs / bins, item % packs * N, item / packs % bins);
+  }
+  /// Where in x the pixels of channel c begin.
+  __device__ int64_t plane(const MapLayout& map) const {
+    return map.block_at(image, c / map.block) + c % map.block;
+  }
+
+ private:
+  template <typename Problem, typename T>
+  __device__ static Output of(const Problem& problem, const T* rois, int64_t r, int64_t c,
+                              int64_t bin) {
+    const bool live = r < live_rois(problem.capacity, problem.count);
+    return {r, c, static_cast<int>(bin), live ? image_of(rois + 5 * r, problem.map) : -1};
+  }
+};
+
+/// What a block of the `table` versions computes: a RoI and `channels` channels, or what is left.
+struct TableBlock {
+  int64_t r, first_channel;
+  int channels;
+  int64_t image;
+
+  template <typename Problem, typename T>
+  __device__ TableBlock(const Problem& problem, const T* rois, int most_channels) {
+    const auto tiles = static_cast<unsigned>(ceil_div(problem.map.c, most_channels));
+    r = blockIdx.x / tiles;
+    first_channel = blockIdx.x % tiles * most_channels;
+    const int64_t left = problem.map.c - first_channel;
+    channels = left < most_channels ? static_cast<int>(left) : most_channels;
+    image =
+        r < live_rois(problem.capacity, problem.count) ? image_of(rois + 5 * r, problem.map) : -1;
+  }
+};
+
 /// Lists every r in [0, count) with touches(r), in rising order, and calls body(list, size) for
 /// each 256 RoIs of which some touch, with all threads of the block; `body` ends with a barrier.
 /// One thread tests one RoI, and counted votes tell where in the list it goes.
@@ -156,6 +206,19 @@ __device__ void store_tile(const MapLayout& map, const Tile& tile, int lane, int
   for (int i = 0; i < kTileW; ++i)
     if (tile.w + i < width)
       to[(static_cast<int64_t>(tile.h + row) * width + tile.w + i) * block] = sum[i];
+}
+
+/// Runs a backward pass: the naive kernel where it is asked for or shared memory has no room for
+/// tiles(1), else tiles of dx, pipelined where that is asked for and there is room for two.
+/// run_tiles(buffers) launches with tiles in that many buffers, bytes(buffers) is what they take.
+template <typename Bytes, typename RunTiles, typename RunNaive>
+void run_backward(bool naive, bool pipelined, const Bytes& bytes, const RunTiles& run_tiles,
+                  const RunNaive& run_naive) {
+  const auto fits = [&](int buffers) { return bytes(buffers) <= static_cast<size_t>(kMostShared); };
+  if (naive || !fits(1))
+    run_naive();
+  else
+    run_tiles(pipelined && fits(2) ? 2 : 1);
 }
 
 }  // namespace frcnn::kernels::gpu::roi
