@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(kThreads)
 /// Data gradient with strides: a warp takes one cell of dx after the other, its lanes are channels.
 /// Which taps reach a cell is the same for all lanes.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     scatter_back(Map from, Map to, Filter f, const T* dy, const float* w, T* dx) {
   FRCNN_DYNAMIC_SHARED(float, weights);
   const int groups = deep(to), first_c = static_cast<int>(blockIdx.x) % groups * kLanes;
