@@ -134,8 +134,13 @@ Result expand(const OnnxNode&, const Inputs& in) {
 }
 
 Result shape(const OnnxNode& node, const Inputs& in) {
-  if (node.has("start") || node.has("end")) return std::nullopt;
-  const Dims dims = dims_of(in.at(0));
+  const Dims all = dims_of(in.at(0));
+  const auto rank = static_cast<int64_t>(all.size());
+  const auto place = [&](int64_t at) {
+    return std::clamp<int64_t>(at < 0 ? at + rank : at, 0, rank);
+  };
+  const int64_t first = place(node.integer("start", 0)), last = place(node.integer("end", rank));
+  const Dims dims(all.begin() + first, all.begin() + std::max(first, last));
   return Tensor::from({static_cast<int64_t>(dims.size())}, dims);
 }
 

@@ -58,9 +58,11 @@ void Translation::translate(size_t position) {
     check(name.empty() || in.kind != Kind::missing,
           "{}: node {} '{}' ({}) uses '{}', which no earlier node makes", file, position, node.name,
           node.op_type, name);
-    all_constant &= name.empty() || in.kind == Kind::constant;
+    const bool only_type = node.op_type == "CastLike" && !constants.empty() &&
+                           in.kind == Kind::network;  // maps are floating-point numbers
+    all_constant &= name.empty() || in.kind == Kind::constant || only_type;
     blocked |= in.kind == Kind::unsupported;
-    constants.push_back(in.constant);
+    constants.push_back(only_type ? Tensor::zeros({}) : in.constant);
   }
   for (const std::string& name : node.outputs)
     check(name.empty() || value(name).kind == Kind::missing, "{}: the value '{}' is made twice",

@@ -1,4 +1,5 @@
-"""Small ONNX networks and what ONNX Runtime computes with them. Writes onnx.h5.
+"""Small ONNX networks and what ONNX Runtime computes with them. Writes onnx.h5, and some of the
+networks as seeds of the fuzzer (tests/fuzz/corpus/onnx).
 
 Group nodes/<case>: one or few nodes with odd attributes, made with onnx.helper; their input is the
 dataset x, for channels_last channels_last_x. Group exported/<case>: blocks of networks as torch's two
@@ -282,6 +283,12 @@ def export(network, x, dynamo, keep_norm):
     return onnx.ModelProto.FromString(buffer.getvalue())
 
 
+SEEDS = ["nodes/conv_same_upper", "nodes/batch_norm", "nodes/folded", "nodes/preprocessing",
+         "nodes/squeeze_excite", "nodes/channels_last", "nodes/clip_inputs", "nodes/pad_axes",
+         "exported/residual_script_norm", "exported/mixed_script", "exported/mobile_dynamo"]
+CORPUS = pathlib.Path(__file__).resolve().parent.parent / "fuzz/corpus/onnx"
+CORPUS.mkdir(parents=True, exist_ok=True)
+
 with h5py.File(pathlib.Path(__file__).with_name("onnx.h5"), "w", libver=("v110", "v110")) as file:
     def write(name, made, y):
         group = file.create_group(name)
@@ -291,6 +298,8 @@ with h5py.File(pathlib.Path(__file__).with_name("onnx.h5"), "w", libver=("v110",
             del made_node.metadata_props[:]
         for value in list(made.graph.value_info):
             made.graph.value_info.remove(value)
+        if name in SEEDS:
+            (CORPUS / f"seed_{name.split('/')[1]}.onnx").write_bytes(made.SerializeToString())
         bytes_ = np.frombuffer(made.SerializeToString(), np.uint8)
         group.create_dataset("model", data=bytes_, compression="gzip")
         group.create_dataset("y", data=y, compression="gzip")
