@@ -197,6 +197,8 @@ int bench_layers(const LayerArguments& a) {
   const ops::Device device = op_device();
   const std::string layout = a.layout.empty() ? bench::natural_layout(device) : a.layout;
   const BackboneSpec spec = backbone_spec(config.model.backbone);
+  if (spec.imported)
+    throw UsageError("bench layers measures the built-in backbones, not imported ones");
   Table table(a.json);
   table.head(fmt::format("{}, {} x {} pixels, batch {}, {}, maps in {}, {}", spec.name, a.height,
                          a.width, a.batch, a.type, layout, bench::device_text(device)));
