@@ -78,6 +78,8 @@ Checkpoint checkpoint_of(const ImportSetup& setup, const FasterRcnn& model, cons
   checkpoint.program_version = program_version();
   checkpoint.config = to_toml(setup.config);
   checkpoint.classes = setup.classes;
+  if (const auto& imported = model.backbone_spec().imported)
+    checkpoint.network = to_json(imported->network);
   for (const Parameter& p : model.parameters().all()) {
     const bool loaded = std::any_of(plan.rows.begin(), plan.rows.end(), [&](const ImportRow& row) {
       return row.state == ImportRow::State::matched && row.parameter == p.name;

@@ -4,11 +4,44 @@
 #include <cmath>
 #include <map>
 
+#include <nlohmann/json.hpp>
+
 #include "kernels/launch/check.h"
 #include "model/options.h"
 
 namespace frcnn {
 namespace {
+
+/// The settings in a file of this program, with an imported backbone's definition.
+std::optional<Config> own_config(const WeightFile& file) {
+  const auto text = [&](const char* key) {
+    const auto at = file.metadata().find(key);
+    return at == file.metadata().end() ? std::string() : at->second;
+  };
+  if (text("format") != "frcnn" || text("config").empty()) return std::nullopt;
+  const std::string name = file.path().string();
+  Config config = parse_config(text("config"), name + " (config)");
+  if (config.model.backbone.name == "onnx" && !text("network").empty())
+    config.model.backbone.network =
+        std::make_shared<const Network>(network_from_json(text("network"), name));
+  return config;
+}
+
+/// Means and deviations that `frcnn export` noted for torchvision.
+void set_noted_pictures(PreprocessConfig& p, const WeightFile& file) {
+  const auto at = file.metadata().find("torchvision");
+  if (at == file.metadata().end()) return;
+  const auto json = nlohmann::json::parse(at->second, nullptr, /*allow_exceptions=*/false);
+  const auto read = [&](const char* key, std::vector<double>& out) {
+    if (!json.is_object() || !json.contains(key) || !json[key].is_array()) return;
+    std::vector<double> values;
+    for (const auto& value : json[key])
+      if (value.is_number()) values.push_back(value.get<double>());
+    if (values.size() == 3) out = values;
+  };
+  read("image_mean", p.mean);
+  read("image_std", p.stddev);
+}
 
 const std::vector<std::string>& voc_names() {
   static const std::vector<std::string> kNames = {
@@ -121,9 +154,7 @@ void set_anchors(AnchorConfig& anchors, int64_t per_cell, const std::string& fil
 
 std::optional<PreprocessConfig> preprocess_of(const WeightFile& file, NameScheme scheme,
                                               const std::string& backbone) {
-  const auto config = file.metadata().find("config");
-  if (config != file.metadata().end() && !config->second.empty())
-    return parse_config(config->second, file.path().string() + " (config)").model.preprocess;
+  if (const auto config = own_config(file)) return config->model.preprocess;
   PreprocessConfig p;
   switch (scheme) {
     case NameScheme::own:
@@ -138,6 +169,7 @@ std::optional<PreprocessConfig> preprocess_of(const WeightFile& file, NameScheme
       p.scale = 1.0 / 255;
       p.mean = {0.485, 0.456, 0.406};
       p.stddev = {0.229, 0.224, 0.225};
+      set_noted_pictures(p, file);
       return p;
     case NameScheme::caffe:
       return p;
@@ -225,13 +257,11 @@ ImportSetup complete(Config config, const WeightFile& file, NameScheme scheme, b
 ImportSetup setup_for(const WeightFile& file, const std::string& network,
                       const std::vector<std::string>& classes) {
   const NameScheme scheme = recognise_names(file);
-  const auto stored = file.metadata().find("config");
-  if (stored != file.metadata().end() && !stored->second.empty()) {
-    Config config = parse_config(stored->second, file.path().string() + " (config)");
-    check(network.empty() || network == config.model.backbone.name,
+  if (auto own = own_config(file)) {
+    check(network.empty() || network == own->model.backbone.name,
           "{}: is of a {} network, which cannot be loaded as {}", file.path().string(),
-          config.model.backbone.name, network);
-    return complete(std::move(config), file, scheme, /*derive=*/false, classes);
+          own->model.backbone.name, network);
+    return complete(std::move(*own), file, scheme, /*derive=*/false, classes);
   }
   Config config;
   config.model.backbone.name = network.empty() ? guess_network(file, scheme) : network;

@@ -11,7 +11,8 @@
 namespace frcnn {
 
 /// Channels, scale, mean and stddev of the pictures that weights were trained with; nullopt where
-/// neither the file nor its kind tells. Checkpoints carry them. Known by kind:
+/// neither the file nor its kind tells. Files of this program carry them (metadata "format"
+/// "frcnn", "config"; "torchvision" where detectors were exported for it). Known by kind:
 ///
 ///   Keras, vgg16             BGR 0..255, minus 103.939 116.779 123.68 (keras.applications)
 ///   torchvision              RGB / 255, minus 0.485 0.456 0.406, by 0.229 0.224 0.225

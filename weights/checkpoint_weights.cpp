@@ -23,6 +23,8 @@ class CheckpointFile final : public WeightFile {
         add(file_.describe(fmt::format("{}/{}", group, name), name));
     }
     if (entries().empty()) file_.refuse("the checkpoint has no parameters");
+    metadata_["format"] = "frcnn";
+    if (file_.exists(checkpoint_format::kNetwork)) metadata_["network"] = network();
     metadata_["program_version"] = file_.text("", "program_version").value_or("");
     metadata_["config"] = file_.text("", "config").value_or("");
     std::string classes;
@@ -41,6 +43,16 @@ class CheckpointFile final : public WeightFile {
   }
 
  private:
+  /// The definition of an imported backbone: text as bytes.
+  std::string network() const {
+    const WeightEntry entry = file_.describe(checkpoint_format::kNetwork, "network");
+    if (entry.type != StoredType::u8 || entry.shape.rank() != 1)
+      file_.refuse("{} is not text", checkpoint_format::kNetwork);
+    std::vector<float> bytes(static_cast<size_t>(entry.shape[0]));
+    if (!bytes.empty()) file_.read_rows(entry.path, entry.shape, 0, entry.shape[0], bytes.data());
+    return {bytes.begin(), bytes.end()};
+  }
+
   Hdf5Reader file_;
 };
 

@@ -5,8 +5,9 @@
   make_keras.py keras3     with Keras 3 (made with 3.15, any backend) and h5py: keras3_*, keras1_*
   make_keras.py block2     with PyTorch: vgg16_block2.h5, activations of the genuine kernels of
                            ../shared/data/vgg16_partial on real pictures
+  make_keras.py seeds      with h5py: tests/fuzz/corpus/keras_hdf5
 
-All files but the last hold the same weights: 13 convolutions of few channels, batch norm not used,
+The files of Keras hold the same weights: 13 convolutions of few channels, batch norm not used,
 fc1, fc2, predictions behind a flattened 2 x 2 map. keras_expected.h5 holds an input (32, 32, 3), the
 map of block5_conv3 after its ReLU as (C, H, W) and the outputs of fc2 after its ReLU, by Keras 2.
 keras1_weights.h5 follows the published vgg16_weights_tf_dim_ordering_tf_kernels.h5: groups by layer,
@@ -137,5 +138,36 @@ def block2():
             group["activations"] = x[0].numpy()[:, places[:, 0], places[:, 1]].T.astype(np.float32)
 
 
+def seeds():
+    """The smallest file of each layout, from which tests/fuzz/keras_hdf5_fuzz.cpp starts."""
+    out = HERE.parent / "fuzz/corpus/keras_hdf5"
+    out.mkdir(parents=True, exist_ok=True)
+    kernel, bias = np.arange(54, dtype=np.float32).reshape(3, 3, 3, 2), np.zeros(2, np.float32)
+    with h5py.File(out / "keras2.h5", "w") as f:
+        f.attrs["layer_names"] = [b"a"]
+        group = f.create_group("a")
+        group.attrs["weight_names"] = [b"a/kernel:0", b"a/bias:0"]
+        group["a/kernel:0"], group["a/bias:0"] = kernel, bias
+    with h5py.File(out / "keras1.h5", "w") as f:  # names of variable length, as Keras 1 wrote them
+        f.attrs["layer_names"] = [b"a"]
+        group = f.create_group("a")
+        group.attrs["weight_names"] = np.array(["a_W_1:0"], dtype=h5py.string_dtype())
+        group["a_W_1:0"] = kernel
+    with h5py.File(out / "keras2_chunked.h5", "w") as f:
+        f.attrs["layer_names0"] = [b"a"]
+        group = f.create_group("a")
+        group.attrs["weight_names"] = [b"k"]
+        group.create_dataset("k", data=kernel.reshape(9, 6), chunks=(4, 3), compression="gzip", shuffle=True, fletcher32=True)
+    with h5py.File(out / "keras3.h5", "w") as f:
+        group = f.create_group("layers/conv2d/vars")
+        group.attrs["name"] = "a"
+        group["0"], group["1"] = kernel, bias
+    with h5py.File(out / "checkpoint.h5", "w", libver=("v108", "v108")) as f:
+        for key, value in {"format": "frcnn checkpoint", "format_version": 1, "program_version": "x", "config": ""}.items():
+            f.attrs[key] = value
+        f.attrs["classes"] = ["cat"]
+        f.create_group("parameters").create_dataset("w", data=kernel.reshape(9, 6), chunks=(4, 6), fletcher32=True)
+
+
 if __name__ == "__main__":
-    {"keras2": keras2, "keras3": keras3, "block2": block2}[sys.argv[1]]()
+    {"keras2": keras2, "keras3": keras3, "block2": block2, "seeds": seeds}[sys.argv[1]]()
