@@ -30,6 +30,7 @@ done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+trap 'kill $(jobs -p) 2> /dev/null; exit 130' INT TERM  # the compilations, too
 [[ -n $logs ]] || logs=$work/logs
 mkdir -p "$logs"
 
@@ -59,7 +60,9 @@ export nvcc logs work
 
 for source in "${sources[@]}"; do
   for arch in $archs; do printf '%s\0%s\0' "$source" "$arch"; done
-done | xargs -0 -n 2 -P "$jobs" bash -c 'compile "$1" "$2"' compile
+done > "$work/list"
+xargs -0 -n 2 -P "$jobs" -a "$work/list" bash -c 'compile "$1" "$2"' compile &
+wait $!
 
 # One line per kernel: source, arch, name, registers, static shared bytes, spilled bytes.
 for source in "${sources[@]}"; do
