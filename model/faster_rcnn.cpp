@@ -30,6 +30,8 @@ void check_input(const ModelInput& input) {
           input.images.shape().string());
 }
 
+}  // namespace
+
 kernels::AnchorParams anchor_params(const AnchorConfig& config) {
   kernels::AnchorParams params;
   params.sizes = config.sizes;
@@ -48,8 +50,6 @@ kernels::AnchorParams anchor_params(const AnchorConfig& config) {
       config.centre == "cell" ? kernels::AnchorCentre::cell : kernels::AnchorCentre::corner;
   return params;
 }
-
-}  // namespace
 
 /// Anchors depend on sizes only. The last ones made are kept, on the model's device.
 struct FasterRcnn::AnchorCache {

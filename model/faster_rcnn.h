@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 
+#include "kernels/boxes/anchors.h"
 #include "model/backbone.h"
 #include "model/gpu_pipeline.h"
 #include "model/proposals.h"
@@ -33,6 +34,9 @@ struct PassKey {
   /// On a GPU the pass may lie in device memory (one i64), so that a recorded step can be replayed.
   Tensor pass_on_device = {};
 };
+
+/// The settings of anchors as the kernels take them. Throws Error for a rule that does not exist.
+kernels::AnchorParams anchor_params(const AnchorConfig& config);
 
 /// Faster R-CNN: one backbone shared by the RPN and the detection head.
 class FasterRcnn {
@@ -67,6 +71,11 @@ class FasterRcnn {
   RpnOutput rpn(const Tensor& map) const { return rpn_.forward(map); }
   /// Anchors of one image (map_h * map_w * A, 4) for a network input of that height and width.
   Tensor anchors(int64_t map_h, int64_t map_w, int64_t input_h, int64_t input_w) const;
+  /// Pixels of the network's input per cell of the RPN's map, by anchors.stride_rule.
+  struct Stride {
+    double y = 16, x = 16;
+  };
+  Stride stride(int64_t map_h, int64_t map_w, int64_t input_h, int64_t input_w) const;
   Proposals propose(const RpnOutput& output, const Tensor& anchors,
                     const std::vector<InputSize>& sizes, bool training) const;
   const RoiHead& head() const { return head_; }
@@ -82,9 +91,6 @@ class FasterRcnn {
   void set_test(const TestConfig& test);
 
  private:
-  struct Stride {
-    double y = 16, x = 16;
-  };
   struct AnchorCache;
   struct Drawn;
   struct Passed;
@@ -92,7 +98,6 @@ class FasterRcnn {
   Passed forward(const Tensor& images) const;
   std::vector<std::vector<ScoredBox>> detect_on_gpu(const ModelInput& input) const;
   Losses combine(const Passed& passed, const Drawn& drawn, const PassKey& key) const;
-  Stride stride(int64_t map_h, int64_t map_w, int64_t input_h, int64_t input_w) const;
 
   ModelConfig config_;
   int64_t classes_;
