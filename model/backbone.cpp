@@ -18,11 +18,6 @@ LayerSpec lrn_layer(std::string name, int64_t size, double alpha) {
   return {LayerSpec::Type::lrn, std::move(name), 0, 1, 1, 0, false, {size, alpha, 0.75, 1.0}};
 }
 
-/// The feature map of an imported network.
-NetworkValue map_of(const ImportedNetwork& imported) {
-  return imported.network.check()[static_cast<size_t>(imported.network.output)];
-}
-
 BackboneSpec imported_spec(const BackboneConfig& config) {
   auto imported = std::make_shared<ImportedNetwork>();
   if (config.network) {
@@ -32,7 +27,7 @@ BackboneSpec imported_spec(const BackboneConfig& config) {
     *imported = import_onnx(read_onnx(config.onnx), config.cut);
   }
   const Network& network = imported->network;
-  const NetworkValue map = map_of(*imported);
+  const NetworkValue map = network.check()[static_cast<size_t>(network.output)];
   check(network.in_channels == 3, "{}: takes pictures of {} channels, a detector's have 3",
         network.source, network.in_channels);
   check(
@@ -42,6 +37,7 @@ BackboneSpec imported_spec(const BackboneConfig& config) {
   BackboneSpec spec;
   spec.name = "onnx";
   spec.rpn_channels = map.channels >= 512 ? 512 : 256;  // as for VGG16 and ZF
+  spec.map = map;
   spec.imported = std::move(imported);
   return spec;
 }
@@ -111,17 +107,14 @@ BackboneSpec backbone_spec(const BackboneConfig& config) {
 }
 
 std::array<int64_t, 2> BackboneSpec::strides() const {
-  if (imported) {
-    const NetworkValue map = map_of(*imported);
-    return {map.stride_y, map.stride_x};
-  }
+  if (imported) return {map.stride_y, map.stride_x};
   int64_t product = 1;
   for (const LayerSpec& layer : layers) product *= layer.stride;
   return {product, product};
 }
 
 int64_t BackboneSpec::out_channels() const {
-  if (imported) return map_of(*imported).channels;
+  if (imported) return map.channels;
   int64_t channels = 3;
   for (const LayerSpec& layer : layers)
     if (layer.type == LayerSpec::Type::conv) channels = layer.channels;
@@ -129,11 +122,9 @@ int64_t BackboneSpec::out_channels() const {
 }
 
 int64_t BackboneSpec::receptive_field(int window) const {
-  if (imported) {
-    const NetworkValue map = map_of(*imported);
+  if (imported)
     return std::max(map.field_y + (window - 1) * map.stride_y,
                     map.field_x + (window - 1) * map.stride_x);
-  }
   int64_t field = window;
   for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer)
     field = (field - 1) * layer->stride + layer->kernel;

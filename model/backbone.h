@@ -36,6 +36,7 @@ struct BackboneSpec {
   bool ceil_mode = false;      ///< rounding of pooled sizes
   /// Instead of `layers`. Its values are there only where the file was read just now.
   std::shared_ptr<const ImportedNetwork> imported = nullptr;
+  NetworkValue map = {};  ///< imported: what is known of its feature map
 
   int64_t stride() const { return strides()[0]; }  ///< image pixels per map cell, vertically
   std::array<int64_t, 2> strides() const;          ///< vertically and horizontally
