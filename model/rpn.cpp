@@ -10,7 +10,7 @@ Rpn::Rpn(const RpnConfig& config, int64_t in_channels, int64_t window_channels,
     : softmax_(config.objectness == "softmax"),
       // Padding n/2 keeps the map's size: one output cell per position of the window.
       conv_(parameters, "rpn.conv", in_channels, window_channels, config.window,
-            {1, config.window / 2, true}, make_initializer(config.init)),
+            Conv2dOptions::square(1, config.window / 2, true), make_initializer(config.init)),
       cls_(parameters, "rpn.cls", window_channels, anchors_per_cell * (softmax_ ? 2 : 1), 1, {},
            make_initializer(config.init)),
       box_(parameters, "rpn.box", window_channels, anchors_per_cell * 4, 1, {},
