@@ -70,6 +70,19 @@ ImportSetup setup_of(const WeightFile& file, const ImportArguments& a) {
   return setup_for(file, config, a.classes.empty() ? config.data.classes : a.classes);
 }
 
+/// A detector whose outputs only --map knows; its classes must be named, as the shapes are not.
+void take_mapped_detector(ImportSetup& setup, const ImportOptions& options,
+                          const ImportArguments& a) {
+  const bool mapped = std::any_of(options.map.begin(), options.map.end(), [](const auto& pair) {
+    return pair.second.starts_with("rpn.") || pair.second.starts_with("head.cls.");
+  });
+  if (setup.detector || !mapped) return;
+  if (a.classes.empty() && setup.classes.empty())
+    throw UsageError("--map gives the file a detector's outputs; name its classes with --classes");
+  setup.detector = true;
+  setup.config.data.classes = setup.classes;
+}
+
 /// What a checkpoint of the import holds: all of a detector; of a classification net what was
 /// loaded, and of a partial one the whole backbone, so that backbone.weights accepts it.
 Checkpoint checkpoint_of(const ImportSetup& setup, const FasterRcnn& model, const ImportPlan& plan,
@@ -93,17 +106,18 @@ Checkpoint checkpoint_of(const ImportSetup& setup, const FasterRcnn& model, cons
 
 int import(const ImportArguments& a) {
   const std::unique_ptr<WeightFile> file = WeightFile::open(a.source);
-  const ImportSetup setup = setup_of(*file, a);
+  ImportOptions options;
+  options.map = read_map(a.map);
+  ImportSetup setup = setup_of(*file, a);
+  take_mapped_detector(setup, options, a);
   const auto classes = std::max<int64_t>(1, static_cast<int64_t>(setup.classes.size()));
   // What a partial import leaves open keeps its initial values.
   const FasterRcnn model(setup.config.model, classes, setup.config.train.seed, DType::f32,
                          /*fill=*/a.partial);
   const ImportTarget target = import_target(model);
-  ImportOptions options;
   options.scope = setup.detector ? ImportOptions::Scope::detector : ImportOptions::Scope::backbone;
   options.partial = a.partial;
   options.any_preprocess = a.any_preprocess;
-  options.map = read_map(a.map);
   const ImportPlan plan = plan_import(*file, target, options);
   if (!a.json) {
     std::printf("%s: %s, network %s%s\n", a.source.c_str(), file->format().c_str(),

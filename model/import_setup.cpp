@@ -98,6 +98,7 @@ class Shapes {
 BackboneSpec spec_of(const std::string& network) {
   BackboneConfig config;
   config.name = network;
+  config.frozen_until = "";
   return backbone_spec(config);
 }
 
@@ -113,6 +114,10 @@ std::string guess_network(const WeightFile& file, NameScheme scheme) {
       best = name;
     }
   }
+  check(!file.format().starts_with("ONNX"),
+        "{}: a network in ONNX becomes a backbone as a whole: set backbone.name = \"onnx\" and "
+        "backbone.onnx (docs/backbones.md)",
+        file.path().string());
   check(!best.empty(),
         "{}: no convolution of vgg16, zf or alexnet was found in it by name and size; give the "
         "network with --config, and names with --map",
@@ -265,6 +270,8 @@ ImportSetup setup_for(const WeightFile& file, const std::string& network,
   }
   Config config;
   config.model.backbone.name = network.empty() ? guess_network(file, scheme) : network;
+  // The default names a layer of VGG16; of ZF the paper trains all.
+  if (config.model.backbone.name != "vgg16") config.model.backbone.frozen_until = "";
   return complete(std::move(config), file, scheme, /*derive=*/true, classes);
 }
 

@@ -292,6 +292,16 @@ TEST_CASE("import: settings follow from the file of a detector") {
   CHECK(caffe.config.model.anchors.sizes.size() == 3);
   CHECK(caffe.made_names);
   CHECK(caffe.classes[14] == "person");
+  CHECK(caffe.config.model.backbone.frozen_until == "conv2_2");
+  const test::FakeWeights zf("Caffe", WeightOrder::torch,
+                             {{"conv1/weight", {96, 3, 7, 7}},
+                              {"conv2/weight", {256, 96, 5, 5}},
+                              {"fc6/weight", {4096, 9216}}});
+  const ImportSetup zf_setup = setup_for(zf, "", {});
+  CHECK(!zf_setup.detector);
+  CHECK(zf_setup.config.model.backbone.name == "zf");
+  CHECK(zf_setup.config.model.backbone.frozen_until.empty());
+  CHECK(zf_setup.config.model.roi.pooled_height == 6);
   arrays = {{"backbone.0.weight", {64, 3, 3, 3}},
             {"rpn.head.conv.0.0.weight", {512, 512, 3, 3}},
             {"rpn.head.cls_logits.weight", {15, 512, 1, 1}},
