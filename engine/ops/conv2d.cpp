@@ -55,18 +55,9 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
         "{} groups",
         input.shape().string(), weight.shape().string(), options.groups);
   check_layer("conv2d", input, weight, bias);
-  // On the CPU pictures with up to 3 channels are read as they are, everything else in the
-  // preferred block; on a GPU all maps are NHWC, where a filter's neighbours are neighbours in
-  // memory.
-  const bool gpu = input.device().is_gpu();
-  const int64_t preferred =
-      input.dtype() == DType::f32 ? kernels::cpu::preferred_channel_block() : input.channel_block();
-  const Tensor x = convert_block(input, gpu ? input.dim(1) : input.dim(1) <= 3 ? 1 : preferred);
-
   Conv2dParams p;
-  p.input = x.map_layout();
+  p.input = input.map_layout();
   p.out_channels = weight.dim(0);
-  p.out_block = gpu ? p.out_channels : preferred;
   p.kernel_h = static_cast<int>(weight.dim(2));
   p.kernel_w = static_cast<int>(weight.dim(3));
   p.stride_h = options.stride_h, p.stride_w = options.stride_w;
@@ -77,6 +68,16 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
   p.relu = options.relu;
   p.algorithm = options.algorithm;
   kernels::check_conv2d("conv2d", p);
+  // On a GPU all maps are NHWC, where a filter's neighbours are neighbours in memory. The CPU's
+  // float64 loops take any layout.
+  kernels::cpu::ConvBlocks blocks{input.channel_block(), input.channel_block()};
+  if (input.device().is_gpu())
+    blocks = {input.dim(1), p.out_channels};
+  else if (input.dtype() == DType::f32)
+    blocks = kernels::cpu::preferred_conv_blocks(p);
+  const Tensor x = convert_block(input, blocks.in);
+  p.input = x.map_layout();
+  p.out_block = blocks.out;
 
   Tensor y = Tensor::empty({x.dim(0), p.out_channels, p.out_h(), p.out_w()}, x.dtype(), x.device(),
                            p.out_block);

@@ -80,6 +80,16 @@ void conv2d_backward_weights_reference(const Conv2dParams& p, const T* x, const 
 /// AVX2, otherwise 1.
 int64_t preferred_channel_block();
 
+/// Channel blocks of x and y with which the plans of such a convolution are fast on this processor,
+/// whatever blocks `params` names: preferred_channel_block(), but x NCHW for pictures with up to 3
+/// channels, and both NHWC (NCHW for several filters per channel) where oneDNN has only reference
+/// loops for blocks, which are a thousand times slower: dilation, and groups of channels that are
+/// no whole blocks.
+struct ConvBlocks {
+  int64_t in, out;
+};
+ConvBlocks preferred_conv_blocks(const Conv2dParams& params);
+
 /// The float32 plan of this shape and pass, by oneDNN; made at the first request, then kept. Throws
 /// Error when the shape is impossible. Backward plans ignore `relu`.
 std::shared_ptr<const LayerPlan> conv2d_plan(const Conv2dParams& params, LayerPass pass);

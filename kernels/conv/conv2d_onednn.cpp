@@ -18,8 +18,11 @@ bool has_avx512() {
   return value;
 }
 
-tag map_tag(const MapLayout& map) {
+/// A map whose only block holds all channels is NHWC and blocked in one; `nhwc` says which
+/// implementations are wanted.
+tag map_tag(const MapLayout& map, bool nhwc) {
   if (map.block == 1) return tag::nchw;
+  if (nhwc && map.block == map.c) return tag::nhwc;
   if (map.block == 16) return tag::nChw16c;
   if (map.block == 8) return tag::nChw8c;
   check(map.block == map.c, "[conv2d] channel block {} of a map with {} channels is not supported",
@@ -27,8 +30,8 @@ tag map_tag(const MapLayout& map) {
   return tag::nhwc;
 }
 
-memory::desc map_desc(const MapLayout& map) {
-  return {{map.n, map.c, map.h, map.w}, onednn::f32(), map_tag(map)};
+memory::desc map_desc(const MapLayout& map, bool nhwc) {
+  return {{map.n, map.c, map.h, map.w}, onednn::f32(), map_tag(map, nhwc)};
 }
 
 /// Winograd needs 3x3 stride 1 and pays when both channel counts fill vectors and the map fills
@@ -48,11 +51,12 @@ struct Descs : onednn::LayerDescs {
     // (O, C / groups, kh, kw) is (groups, O / groups, C / groups, kh, kw) in memory.
     memory::dims filter = {p.group_out(), p.group_in(), p.kernel_h, p.kernel_w};
     if (p.groups > 1) filter.insert(filter.begin(), p.groups);
-    x = map_desc(p.input);
+    const bool nhwc = p.groups > 1 || p.dilated();  // see preferred_conv_blocks()
+    x = map_desc(p.input, nhwc);
     w_plain = memory::desc(filter, onednn::f32(), p.groups > 1 ? tag::goihw : tag::oihw);
     w_any = memory::desc(filter, onednn::f32(), tag::any);
     if (p.bias) b = memory::desc({p.out_channels}, onednn::f32(), tag::x);
-    y = map_desc(p.output());
+    y = map_desc(p.output(), nhwc);
   }
 };
 
@@ -144,6 +148,17 @@ std::shared_ptr<const LayerPlan> make_plan(const Conv2dParams& p, Pass pass,
 int64_t preferred_channel_block() {
   if (has_avx512()) return 16;
   return dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx2 ? 8 : 1;
+}
+
+ConvBlocks preferred_conv_blocks(const Conv2dParams& p) {
+  const int64_t block = preferred_channel_block();
+  const bool depthwise = p.groups == p.input.c && p.out_channels == p.input.c;
+  const bool whole = p.groups == 1 || (p.group_in() % block == 0 && p.group_out() % block == 0);
+  if (!p.dilated() && (whole || depthwise))
+    return {p.groups == 1 && p.input.c <= 3 ? 1 : block, block};
+  if (p.groups > 1 && p.group_in() == 1 && p.group_out() > 1 && p.group_out() % block != 0)
+    return {1, 1};
+  return {p.input.c, p.out_channels};
 }
 
 std::shared_ptr<const LayerPlan> conv2d_plan(const Conv2dParams& params, LayerPass pass) {

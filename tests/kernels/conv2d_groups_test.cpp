@@ -131,3 +131,33 @@ TEST_CASE("conv2d: groups and dilations that make no sense are refused with thei
   CHECK_THROWS_WITH(with(1, 3), mentions("3x3 kernel does not fit a map of 6 x 4 x 4"));
   with(2, 1);
 }
+
+TEST_CASE("conv2d plans: groups and dilation in the preferred blocks need no reference loops") {
+  if (cpu::preferred_channel_block() == 1) {
+    WARN("[skipped] this processor has no AVX2");
+    return;
+  }
+  struct Shape {
+    int64_t in, out;
+    int groups, stride, dilation;
+  };
+  for (const Shape& s : {Shape{24, 24, 24, 1, 1}, Shape{32, 32, 32, 2, 1},
+                         Shape{128, 128, 32, 1, 1}, Shape{16, 16, 4, 1, 1}, Shape{96, 256, 2, 1, 1},
+                         Shape{32, 32, 1, 1, 2}, Shape{32, 48, 1, 2, 2}, Shape{64, 64, 2, 1, 2},
+                         Shape{32, 32, 32, 1, 2}, Shape{16, 32, 16, 1, 1}, Shape{3, 48, 3, 2, 1}})
+    for (const LayerPass pass : {LayerPass::forward_inference, LayerPass::forward_training,
+                                 LayerPass::backward_data, LayerPass::backward_weights}) {
+      Conv2dParams p;
+      p.input = {1, s.in, 14, 14, 1};
+      p.out_channels = s.out;
+      p.groups = s.groups;
+      p.stride_h = p.stride_w = s.stride;
+      p.pad_h = p.pad_w = p.dilation_h = p.dilation_w = s.dilation;
+      const cpu::ConvBlocks blocks = cpu::preferred_conv_blocks(p);
+      p.input.block = blocks.in, p.out_block = blocks.out;
+      const auto plan = cpu::conv2d_plan(p, pass);
+      INFO(s.in << " to " << s.out << ", groups " << s.groups << ", dilation " << s.dilation
+                << ", blocks " << blocks.in << " " << blocks.out << ": " << plan->implementation());
+      CHECK(plan->implementation().find("ref") == std::string::npos);
+    }
+}
