@@ -1,8 +1,6 @@
 // The engine on a GPU (under emulation where there is none) against the engine on the CPU.
 #include "engine/device.h"
 
-#include <functional>
-
 #include "engine/gpu_math.h"
 #include "engine/gpu_self_test.h"
 #include "engine/memory.h"
@@ -12,58 +10,11 @@
 #include "engine/ops/norm.h"
 #include "engine/ops/pooling.h"
 #include "engine/tape.h"
-#include "tests/support/devices.h"
-#include "tests/support/support.h"
+#include "tests/engine/device_agreement.h"
 
 using namespace frcnn;
 using namespace frcnn::test;
 using Catch::Matchers::Contains;
-
-namespace {
-
-Tensor random(const Shape& shape, uint64_t seed, double low = -1, double high = 1) {
-  return Tensor::from(shape,
-                      random_vector<float>(static_cast<size_t>(shape.numel()), low, high, seed));
-}
-
-using Operation = std::function<Tensor(const std::vector<Tensor>&)>;
-
-/// Output and gradients of all inputs for a random cotangent.
-std::vector<std::vector<float>> run(const Operation& operation, const std::vector<Tensor>& inputs,
-                                    Device device) {
-  std::vector<Tensor> leaves;
-  for (const Tensor& input : inputs) {
-    leaves.push_back(input.clone().to(device));
-    leaves.back().set_requires_grad(true);
-  }
-  Tape tape;
-  Tensor y;
-  {
-    const Tape::Scope recording(tape);
-    y = operation(leaves);
-  }
-  Tensor dy = random(y.shape(), 99).to(device).to_block(y.channel_block());
-  tape.backward({{y, dy}});
-  std::vector<std::vector<float>> results = {y.to_vector<float>()};
-  for (const Tensor& leaf : leaves)
-    results.push_back(leaf.grad() ? leaf.grad().to_vector<float>() : std::vector<float>());
-  return results;
-}
-
-void check_devices_agree(const Operation& operation, const std::vector<Tensor>& inputs,
-                         double relative = 1e-5, double absolute = 1e-5) {
-  const auto expected = run(operation, inputs, Device{});
-  for (const Device device : gpus()) {
-    INFO(device.name());
-    const auto actual = run(operation, inputs, device);
-    for (size_t i = 0; i < expected.size(); ++i) {
-      INFO((i == 0 ? "output" : "gradient of input ") << i);
-      FRCNN_CHECK_SAME(actual[i], expected[i], relative, absolute);
-    }
-  }
-}
-
-}  // namespace
 
 TEST_CASE("device: the words of --device") {
   CHECK(choose_device("cpu").device == Device{});
@@ -96,7 +47,7 @@ TEST_CASE("device: the self-test passes, and names the operation that differs") 
 
 TEST_CASE("device: tensors keep their values across devices, types and formats") {
   for (const Device device : gpus()) {
-    const Tensor x = random({2, 5, 3, 4}, 1);
+    const Tensor x = random_tensor({2, 5, 3, 4}, 1);
     const Tensor y = x.to(device);
     CHECK(y.device() == device);
     CHECK(y.to_vector<float>() == x.to_vector<float>());
@@ -120,45 +71,47 @@ TEST_CASE("device: convolution and dense layers, forward and backward") {
         [&](const auto& in) {
           return conv2d(in[0], in[1], in[2], Conv2dOptions::square(1, 1, use_relu));
         },
-        {random({2, 3, 7, 9}, 1), random({6, 3, 3, 3}, 2), random({6}, 3)});
+        {random_tensor({2, 3, 7, 9}, 1), random_tensor({6, 3, 3, 3}, 2), random_tensor({6}, 3)});
     check_devices_agree(
         [&](const auto& in) {
           return conv2d(in[0], in[1], in[2], Conv2dOptions::square(2, 2, use_relu));
         },
-        {random({1, 10, 11, 8}, 1), random({20, 10, 5, 5}, 2), random({20}, 3)});
-    check_devices_agree([&](const auto& in) { return linear(in[0], in[1], in[2], use_relu); },
-                        {random({5, 33}, 1), random({17, 33}, 2), random({17}, 3)});
+        {random_tensor({1, 10, 11, 8}, 1), random_tensor({20, 10, 5, 5}, 2),
+         random_tensor({20}, 3)});
+    check_devices_agree(
+        [&](const auto& in) { return linear(in[0], in[1], in[2], use_relu); },
+        {random_tensor({5, 33}, 1), random_tensor({17, 33}, 2), random_tensor({17}, 3)});
   }
 }
 
 TEST_CASE("device: elementwise operations, layouts, rows") {
   check_devices_agree([](const auto& in) { return relu(add(in[0], in[1])); },
-                      {random({3, 5}, 1), random({3, 5}, 2)}, 0, 0);
-  check_devices_agree([](const auto& in) { return add(relu(in[0]), in[0]); }, {random({9}, 1)}, 0,
-                      0);
+                      {random_tensor({3, 5}, 1), random_tensor({3, 5}, 2)}, 0, 0);
+  check_devices_agree([](const auto& in) { return add(relu(in[0]), in[0]); },
+                      {random_tensor({9}, 1)}, 0, 0);
   check_devices_agree(
       [](const auto& in) {
         return dropout(in[0], 0.4, {1, 6, 2});
       },
-      {random({41}, 1)}, 0, 0);
+      {random_tensor({41}, 1)}, 0, 0);
   check_devices_agree([](const auto& in) { return relu(convert_block(in[0], 8)); },
-                      {random({2, 11, 2, 3}, 1)}, 0, 0);
+                      {random_tensor({2, 11, 2, 3}, 1)}, 0, 0);
   check_devices_agree([](const auto& in) { return map_to_rows(in[0], 4); },
-                      {random({2, 12, 2, 3}, 1)}, 0, 0);
+                      {random_tensor({2, 12, 2, 3}, 1)}, 0, 0);
   check_devices_agree(
       [](const auto& in) {
         return slice_rows(reshape(in[0], {6, 4}), 2, 3);
       },
-      {random({2, 12}, 1)}, 0, 0);
+      {random_tensor({2, 12}, 1)}, 0, 0);
   check_devices_agree(
       [](const auto& in) {
         return weighted_sum({in[0], in[1]}, {0.25, 3});
       },
-      {random({1}, 1), random({1}, 2)}, 1e-6, 1e-6);
+      {random_tensor({1}, 1), random_tensor({1}, 2)}, 1e-6, 1e-6);
 }
 
 TEST_CASE("device: pooling and RoI layers") {
-  const Tensor x = random({2, 6, 9, 8}, 1);
+  const Tensor x = random_tensor({2, 6, 9, 8}, 1);
   check_devices_agree(
       [](const auto& in) {
         return max_pool2d(in[0], kernels::MaxPoolParams::square(3, 2, 1, true));
@@ -180,7 +133,7 @@ TEST_CASE("device: pooling and RoI layers") {
 }
 
 TEST_CASE("device: normalisation") {
-  const Tensor x = random({2, 6, 9, 8}, 1);
+  const Tensor x = random_tensor({2, 6, 9, 8}, 1);
   check_devices_agree([](const auto& in) { return lrn(in[0], {3, 5e-5, 0.75, 1}); }, {x});
   for (const bool training : {false, true})
     check_devices_agree(
@@ -190,7 +143,7 @@ TEST_CASE("device: normalisation") {
           bn.running_var.fill(0.5);
           return batch_norm(in[0], bn, {1e-5, 0.1, true}, training);
         },
-        {x, random({6}, 5, 0.5, 1.5), random({6}, 6)}, 1e-5, 2e-5);
+        {x, random_tensor({6}, 5, 0.5, 1.5), random_tensor({6}, 6)}, 1e-5, 2e-5);
 }
 
 TEST_CASE("memory pool: its blocks serve nobody else until it ends") {
