@@ -106,7 +106,9 @@ void detections(Graph& g, const FasterRcnn& model, const HeadValues& head, const
   // What is kept comes class by class. Positions of better entries are smaller.
   const Value falling = g.op("Neg", "kept_falling", {kept});
   const Value best = g.rows("best", kept, g.best("best_of_kept", falling, test.max_detections));
-  g.result("boxes", "Div", {g.rows("best_boxes", found.boxes, best), limits.box_factor});
+  const Value best_boxes = g.rows("best_boxes", found.boxes, best);
+  g.enter("results");
+  g.result("boxes", "Div", {best_boxes, limits.box_factor});
   g.result("scores", "Gather", {found.scores, best});
   g.result("labels", "Gather", {found.labels, best});
 }

@@ -77,8 +77,8 @@ Value resize(Graph& g, const Value& x, const Sizes& sizes) {
     rows = dynamic_samples(g, "rows", side("height", sizes.picture, 0),
                            side("resized_height", sizes.resized, 0));
   }
-  return interpolate(g, "rows", interpolate(g, "columns", x, columns, 3, {1, 1, 1, -1}), rows, 2,
-                     {1, 1, -1, 1});
+  return interpolate(g, "blend_rows", interpolate(g, "blend_columns", x, columns, 3, {1, 1, 1, -1}),
+                     rows, 2, {1, 1, -1, 1});
 }
 
 /// scaled_image_size() in the graph: in double, so that no size rounds the other way.
