@@ -14,8 +14,8 @@ class OnnxWeights : public WeightFile {
   explicit OnnxWeights(const std::filesystem::path& file)
       : WeightFile(file, "ONNX", WeightOrder::torch), model_(onnx_proto::read_model(file)) {
     const onnx::GraphProto& graph = model_->graph();
-    check(graph.sparse_initializer_size() == 0, "{}: has sparse weights, which are not supported",
-          file.string());
+    check(graph.sparse_initializer_size() == 0,
+          "{}: has sparse weights, which are not supported; export dense ones", file.string());
     for (const onnx::TensorProto& proto : graph.initializer()) {
       const onnx_proto::Array& array = arrays_.emplace_back(proto, file);
       add({proto.name(), array.type(), array.shape()});
