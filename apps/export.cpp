@@ -8,6 +8,7 @@
 #include "apps/version.h"
 #include "kernels/launch/check.h"
 #include "model/detector.h"
+#include "model/export_onnx.h"
 #include "model/export_safetensors.h"
 #include "weights/safetensors.h"
 
@@ -17,7 +18,8 @@ namespace {
 struct ExportArguments {
   std::string model, format, out;
   std::vector<std::string> overrides;
-  bool approximate = false;
+  bool approximate = false, dynamic = false;
+  int64_t height = 0, width = 0;
 };
 
 void export_torchvision(const Detector& detector, const ExportArguments& a) {
@@ -35,6 +37,14 @@ void export_torchvision(const Detector& detector, const ExportArguments& a) {
   save_safetensors(a.out, made.tensors, made.metadata);
 }
 
+void write_onnx(const Detector& detector, const ExportArguments& a) {
+  if (a.dynamic == (a.height > 0 || a.width > 0) || (a.height > 0) != (a.width > 0))
+    throw UsageError(
+        "--format onnx needs the size of the pictures: --height and --width, or --dynamic for any");
+  export_onnx(detector.model(), detector.config(), detector.class_names(),
+              {a.height, a.width, program_version()}, a.out);
+}
+
 /// One way to write a detector.
 struct Format {
   const char* name;
@@ -47,9 +57,12 @@ constexpr Format kFormats[] = {
                           program_version(), a.out);
      }},
     {"torchvision", export_torchvision},
+    {"onnx", write_onnx},
 };
 
 int export_model(const ExportArguments& a) {
+  if (a.format != "onnx" && (a.dynamic || a.height > 0 || a.width > 0))
+    throw UsageError("--height, --width and --dynamic belong to --format onnx");
   const Detector detector = Detector::load(model_file(a.model), a.overrides);
   for (const Format& format : kFormats)
     if (a.format == format.name) format.write(detector, a);
@@ -69,7 +82,8 @@ void add_export(CLI::App& app, Action& action) {
   command
       ->add_option("--format", a->format,
                    "safetensors: names and settings of frcnn; torchvision: a safetensors file with "
-                   "the state_dict of a torchvision FasterRCNN")
+                   "the state_dict of a torchvision FasterRCNN; onnx: the whole detector for ONNX "
+                   "Runtime and others")
       ->check(CLI::IsMember(names))
       ->required();
   command->add_option("--out", a->out, "file to write")->type_name("FILE")->required();
@@ -80,6 +94,13 @@ void add_export(CLI::App& app, Action& action) {
       ->allow_extra_args(false);
   command->add_flag("--approximate", a->approximate,
                     "torchvision: settings that it does not have are a warning, not an error");
+  command->add_option("--height", a->height, "onnx: height of all pictures")
+      ->check(CLI::Range(1, 1 << 16))
+      ->type_name("PIXELS");
+  command->add_option("--width", a->width, "onnx: width of all pictures")
+      ->check(CLI::Range(1, 1 << 16))
+      ->type_name("PIXELS");
+  command->add_flag("--dynamic", a->dynamic, "onnx: pictures of any size");
   command->footer("Example: frcnn export RUN --format safetensors --out detector.safetensors");
   command->callback([&action, a] { action = [a] { return export_model(*a); }; });
 }

@@ -48,7 +48,7 @@ CASES = {
     "torchvision_anchors": (TINY, 60, ["anchors.rounding=torchvision", "anchors.centre=corner",
                                        "anchors.stride_rule=map", "preprocess.pad_multiple=32"]),
     "exact_stride": (TINY, 60, ["anchors.stride_rule=exact", "preprocess.pad_multiple=1",
-                                "anchors.rounding=none", "rpn.window=2"]),
+                                "anchors.rounding=none", "rpn.window=5"]),
     "hidden_none": (TINY, 60, ["roi.hidden=[]", "test.min_size=10.0"]),
     "zf": (TINY, 4, ["backbone.name=zf", "roi.layer=roi_pool"] + BIG),
     "zf_ceil": (TINY, 4, ["backbone.name=zf", "backbone.ceil_mode=true"] + BIG),
