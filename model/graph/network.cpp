@@ -1,6 +1,7 @@
 #include "model/graph/network.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "kernels/launch/check.h"
@@ -81,6 +82,9 @@ NetworkValue check_node(const NetworkNode& node, const std::vector<NetworkValue>
   for (const int input : node.inputs)
     require(within(input, 0, static_cast<int64_t>(values.size()) - 1), node,
             "uses the value {}, which is not there yet", input);
+  for (const double number : {node.low, node.high, node.epsilon, node.momentum, node.lrn.alpha,
+                              node.lrn.beta, node.lrn.k})
+    require(std::isfinite(number), node, "has a constant that is not finite");
   NetworkValue out = values[static_cast<size_t>(node.inputs[0])];
   const bool rows_allowed =
       node.op == NetworkOp::relu || node.op == NetworkOp::leaky_relu ||

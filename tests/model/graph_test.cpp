@@ -190,6 +190,14 @@ TEST_CASE("network: its JSON gives the same network and the same results") {
     }
 }
 
+TEST_CASE("network: constants that are not finite are refused, for JSON could not keep them") {
+  Network network = import_onnx(onnx_graph("nodes/leaky_relu"), "y").network;
+  for (const double value : {INFINITY, -INFINITY, NAN}) {
+    network.nodes[0].low = value;
+    CHECK_THROWS_WITH(network.check(), mentions("has a constant that is not finite"));
+  }
+}
+
 TEST_CASE("network: damaged or hostile JSON is refused, never run") {
   const std::string good =
       to_json(import_onnx(onnx_graph("exported/mixed_script"), "/Relu").network);

@@ -277,7 +277,7 @@ void Array::convert(int64_t first, int64_t count, Out* out) const {
     for (int64_t i = 0; i < count; ++i) {
       Stored number;
       std::memcpy(&number, bytes + static_cast<size_t>(i) * sizeof(Stored), sizeof(Stored));
-      out[i] = static_cast<Out>(value(number));
+      out[i] = static_cast<Out>(value(number));  // NOLINT(bugprone-signed-char-misuse): a number
     }
   });
 }
