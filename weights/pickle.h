@@ -6,8 +6,6 @@
 #include <string_view>
 #include <vector>
 
-#include "weights/weight_file.h"
-
 /// Python's pickles, read as data. A pickle is a program for a stack machine whose instructions can
 /// call any function of the Python installation that loads it; here there is none to call. Values
 /// are built from a fixed list of types, and everything else is refused by name.
@@ -43,7 +41,7 @@ struct Value {
 };
 
 /// Numbers of a tensor, which lie outside the pickle.
-struct Storage {
+struct StorageInfo {
   std::string key;   ///< names the place where they lie
   std::string type;  ///< "FloatStorage"; "UntypedStorage" counts bytes
   int64_t elements = 0;
@@ -59,7 +57,7 @@ struct StoredTensor {
 
 struct Document {
   std::vector<Value> values;
-  std::vector<Storage> storages;
+  std::vector<StorageInfo> storages;
   std::vector<StoredTensor> tensors;
   Id root = 0;
   uint64_t bytes = 0;  ///< length of the pickle, which may be followed by others

@@ -150,7 +150,7 @@ Value Globals::persistent(Id description) const {
         "save its tensors alone: torch.save(model.state_dict(), \"weights.pth\")",
         where_);
   check(what == "storage", "{}: malformed pickle: \"{}\" is kept outside of it", where_, what);
-  Storage storage;
+  StorageInfo storage;
   const std::string& type = argument(tuple, 1, Kind::global).text;
   storage.type = type.substr(type.find(' ') + 1);
   check(storage.type.ends_with("Storage"), "{}: malformed pickle: {} is no type of storages",

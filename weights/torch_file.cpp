@@ -35,7 +35,7 @@ constexpr TypeName kTypes[] = {{"DoubleStorage", "float64", StoredType::f64},
                                {"ByteStorage", "uint8", StoredType::u8},
                                {"BoolStorage", "bool", StoredType::boolean}};
 
-StoredType type_of(const pickle::StoredTensor& tensor, const pickle::Storage& storage,
+StoredType type_of(const pickle::StoredTensor& tensor, const pickle::StorageInfo& storage,
                    const std::string& where) {
   for (const TypeName& known : kTypes)
     if (tensor.dtype.empty() ? known.storage == storage.type : known.dtype == tensor.dtype)
@@ -217,7 +217,7 @@ void TorchFile::list(const pickle::Document& document, bool big_endian) {
   check(!contents.tensors.empty(), "{}: there is no tensor in it", file);
   for (const Flattener::Named& named : contents.tensors) {
     const std::string where = fmt::format("{}: tensor \"{}\"", file, named.name);
-    const pickle::Storage& storage = document.storages[named.tensor->storage];
+    const pickle::StorageInfo& storage = document.storages[named.tensor->storage];
     StoredArray array;
     array.type = type_of(*named.tensor, storage, where);
     array.shape = Shape(named.tensor->sizes);

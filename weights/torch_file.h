@@ -28,7 +28,7 @@ class TorchFile : public StoredArrayFile {
   /// Lists the tensors of a document. To be called once, after source_of() can answer.
   void list(const pickle::Document& document, bool big_endian);
   /// Where the numbers of a storage lie; Error when there are none.
-  virtual const ByteSource& source_of(const pickle::Storage& storage, size_t element_size) = 0;
+  virtual const ByteSource& source_of(const pickle::StorageInfo& storage, size_t element_size) = 0;
 };
 
 }  // namespace frcnn

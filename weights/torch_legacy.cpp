@@ -46,8 +46,8 @@ class TorchLegacy final : public TorchFile {
   }
 
   void find_storages(const Document& object, const Document& keys) {
-    std::map<std::string, const pickle::Storage*> described;
-    for (const pickle::Storage& storage : object.storages) {
+    std::map<std::string, const pickle::StorageInfo*> described;
+    for (const pickle::StorageInfo& storage : object.storages) {
       const auto [at, is_new] = described.emplace(storage.key, &storage);
       check(
           is_new || (at->second->type == storage.type && at->second->elements == storage.elements),
@@ -63,7 +63,7 @@ class TorchLegacy final : public TorchFile {
     }
   }
 
-  void add_storage(const pickle::Storage& storage) {
+  void add_storage(const pickle::StorageInfo& storage) {
     constexpr uint64_t kCount = 8;
     const uint64_t element = element_size(storage);
     uint64_t elements = 0;
@@ -80,7 +80,7 @@ class TorchLegacy final : public TorchFile {
     position_ += elements * element;
   }
 
-  uint64_t element_size(const pickle::Storage& storage) const {
+  uint64_t element_size(const pickle::StorageInfo& storage) const {
     const std::string& type = storage.type;
     if (type == "DoubleStorage" || type == "LongStorage" || type == "ComplexFloatStorage") return 8;
     if (type == "FloatStorage" || type == "IntStorage" || type == "QInt32Storage") return 4;
@@ -89,7 +89,8 @@ class TorchLegacy final : public TorchFile {
     return 1;
   }
 
-  const ByteSource& source_of(const pickle::Storage& storage, size_t /*element_size*/) override {
+  const ByteSource& source_of(const pickle::StorageInfo& storage,
+                              size_t /*element_size*/) override {
     const auto at = storages_.find(storage.key);
     check(at != storages_.end(), "{}: the numbers of storage \"{}\" are missing", path().string(),
           storage.key);

@@ -48,7 +48,7 @@ class TorchZip final : public TorchFile {
     return archive_.read(index);
   }
 
-  const ByteSource& source_of(const pickle::Storage& storage, size_t element_size) override {
+  const ByteSource& source_of(const pickle::StorageInfo& storage, size_t element_size) override {
     std::unique_ptr<ZipSource>& source = sources_[storage.key];
     if (!source) {
       const int64_t index = archive_.find(prefix_ + "data/" + storage.key);
