@@ -5,7 +5,6 @@
 #include "kernels/launch/check.h"
 #include "weights/checkpoint.h"
 #include "weights/checkpoint_format.h"
-#include "weights/hdf5_chunks.h"
 #include "weights/hdf5_handle.h"
 
 namespace frcnn {

@@ -1,5 +1,3 @@
-#include "weights/hdf5_chunks.h"
-
 #include <vector>
 
 #include "weights/hdf5_handle.h"

@@ -42,4 +42,9 @@ inline void silence_hdf5() {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
 
+/// True unless a chunked dataset lacks a chunk. HDF5 reads what is missing as zeros, and the index
+/// of chunks (a B-tree of version 1) has no checksum: without this, one flipped bit of it would
+/// empty an array in silence.
+bool has_all_chunks(hid_t dataset);
+
 }  // namespace frcnn

@@ -11,7 +11,6 @@
 
 #include "kernels/launch/check.h"
 #include "weights/apart.h"
-#include "weights/hdf5_chunks.h"
 #include "weights/hdf5_handle.h"
 
 namespace frcnn {
