@@ -92,7 +92,8 @@ report() {
 Written by \`scripts/ptxas_report.sh\` from nvcc $version with \`-Xptxas=-v\`; nothing here ran on a GPU. For each source and
 architecture: registers of the kernel that takes most of them, and, where kernels spill, how many and how much (bytes per
 thread). Shared memory is the static one, of the kernel with most; tiles whose size is chosen at the launch are not in it.
-Kernels of a version that an architecture does not have are compiled there as empty functions.
+A version that an architecture does not have (tensor cores on 7.5, wgmma elsewhere than on 9.0a) is compiled there without its
+instructions and traps when it is called; \`conv2d_gpu.h\` and \`linear.h\` name the capability that each needs.
 
 PAGE
   awk -F'\t' -v archs="$archs" '
