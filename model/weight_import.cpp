@@ -258,11 +258,12 @@ std::string pictures_text(const PreprocessConfig& p) {
 void check_plan(const WeightFile& file, const ImportPlan& plan, const ImportTarget& target,
                 const ImportOptions& options) {
   const std::string name = file.path().string();
-  check(plan.count(State::matched) > 0,
-        "{}: none of its {} arrays is known to a model with a {} backbone, for example {} (names "
-        "were taken for those of {}; --map gives them places)",
-        name, file.entries().size(), target.backbone->name, file.entries().front().name,
-        name_of(plan.scheme));
+  check(
+      plan.count(State::matched) > 0 || (plan.count(State::mismatched) > 0 && !options.partial),
+      "{}: none of its {} arrays has a place in a model with a {} backbone, for example {} (names "
+      "were taken for those of {}; --map gives them places)",
+      name, file.entries().size(), target.backbone->name, file.entries().front().name,
+      name_of(plan.scheme));
   if (!options.partial) {
     std::string what;
     for (const State state : {State::missing, State::mismatched, State::unexpected})

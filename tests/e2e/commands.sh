@@ -7,7 +7,7 @@ small_set data
 
 expect "--version" "$frcnn" --version
 holds "--version" out.txt 'oneDNN [0-9.]+, HDF5 [0-9.]+'
-for command in train eval score detect inspect synth report op; do
+for command in train eval score detect inspect synth report op import; do
   expect "$command --help" "$frcnn" $command --help
   holds "$command --help" out.txt "Example: frcnn $command "
 done
