@@ -8,6 +8,7 @@
 #include "tests/support/catch.h"
 #include "tests/support/support.h"
 #include "weights/checkpoint.h"
+#include "weights/onnx/onnx_graph.h"
 #include "weights/weight_file.h"
 
 namespace frcnn::apps {
@@ -92,6 +93,29 @@ TEST_CASE("export --format torchvision refuses what torchvision cannot follow, u
   CHECK(run({"export", folder.path() / "model.h5", "--format", "cpp", "--out", out}) == kUsage);
   CHECK(run({"export", folder.path() / "absent.h5", "--format", "safetensors", "--out", out}) ==
         kFailed);
+}
+
+TEST_CASE("export --format onnx needs the size of the pictures, and other formats take none",
+          "[export]") {
+  const test::TempDir folder;
+  const fs::path model = write_model(folder.path(), tiny_config()), out = folder.path() / "a.onnx";
+  const auto with = [&](const std::string& format, const std::vector<std::string>& more) {
+    std::vector<std::string> command = {"export", model, "--format", format, "--out", out};
+    command.insert(command.end(), more.begin(), more.end());
+    return run(command);
+  };
+  CHECK(with("onnx", {}) == kUsage);
+  CHECK(with("onnx", {"--height", "100"}) == kUsage);
+  CHECK(with("onnx", {"--dynamic", "--height", "100", "--width", "120"}) == kUsage);
+  CHECK(with("safetensors", {"--dynamic"}) == kUsage);
+  CHECK_FALSE(fs::exists(out));
+
+  REQUIRE(with("onnx", {"--dynamic"}) == kDone);
+  const OnnxGraph any = read_onnx(out);
+  CHECK(any.inputs[0].dims == std::vector<int64_t>{1, 3, -1, -1});
+  CHECK(any.outputs.size() == 3);
+  REQUIRE(with("onnx", {"--height", "100", "--width", "120"}) == kDone);
+  CHECK(read_onnx(out).inputs[0].dims == std::vector<int64_t>{1, 3, 100, 120});
 }
 
 }  // namespace
