@@ -10,7 +10,7 @@ using namespace kernels;
 
 std::vector<ArrayDoc> conv_inputs() {
   return {array_doc("x", Type::f32, "(N, C, H, W)", "map"),
-          array_doc("w", Type::f32, "(O, C, kh, kw)", "filters"),
+          array_doc("w", Type::f32, "(O, D, kh, kw)", "filters; D = C / groups"),
           optional(array_doc("b", Type::f32, "(O)", "bias"))};
 }
 
@@ -19,6 +19,9 @@ std::vector<ParameterDoc> conv_parameters() {
           integer("stride_w", 1, "columns between windows"),
           integer("pad_h", 0, "zero rows around the map"),
           integer("pad_w", 0, "zero columns around the map"),
+          integer("groups", 1, "runs of channels that do not see each other"),
+          integer("dilation_h", 1, "rows between the taps of a filter"),
+          integer("dilation_w", 1, "columns between the taps of a filter"),
           layout_parameter(),
           word("out_layout", "same", "of y in device memory",
                {"same", "nchw", "nhwc", "blocked8", "blocked16"})};
@@ -44,15 +47,17 @@ double conv_flops(const Case& c, const std::string& pass) {
   const auto param = [&](const char* name, int64_t standard) {
     return c.params.contains(name) ? std::get<int64_t>(c.params.at(name)) : standard;
   };
-  const int64_t h = (x[2] + 2 * param("pad_h", 0) - w[2]) / param("stride_h", 1) + 1;
-  const int64_t columns = (x[3] + 2 * param("pad_w", 0) - w[3]) / param("stride_w", 1) + 1;
+  const int64_t extent_h = param("dilation_h", 1) * (w[2] - 1) + 1;
+  const int64_t extent_w = param("dilation_w", 1) * (w[3] - 1) + 1;
+  const int64_t h = (x[2] + 2 * param("pad_h", 0) - extent_h) / param("stride_h", 1) + 1;
+  const int64_t columns = (x[3] + 2 * param("pad_w", 0) - extent_w) / param("stride_w", 1) + 1;
   return 2.0 * static_cast<double>(count_of(w)) * static_cast<double>(x[0] * h * columns);
 }
 
-/// A small convolution of any kind; nearly half are 3x3 with stride 1, as Winograd wants them.
+/// A small convolution of any kind; most are 3x3 with stride 1, as Winograd wants them.
 Case random_conv(Random& r, bool pooled) {
   Case c;
-  const bool plain = pooled || r.chance(0.45);
+  const bool plain = pooled || r.chance(0.7);
   const int64_t kh = plain ? 3 : r.pick<int64_t>({1, 2, 3, 5}), kw = plain ? 3 : r.between(1, 4);
   const int64_t pad_h = r.between(0, kh / 2), pad_w = r.between(0, kw / 2);
   const int64_t least = pooled ? 1 : 0;  // a pooled map has 2 rows and columns
@@ -76,6 +81,33 @@ Case random_conv(Random& r, bool pooled) {
     c.arrays["d_y"] = r.floats({x[0], channels, (x[2] + 2 * pad_h - kh) / stride_h + 1,
                                 (x[3] + 2 * pad_w - kw) / stride_w + 1},
                                -1, 1);
+  return c;
+}
+
+/// One with groups, mostly one for each channel and channels side by side, or dilation: for the
+/// versions that have them. The others refuse it.
+Case random_grouped(Random& r) {
+  Case c;
+  const bool depthwise = r.chance(0.9);
+  const int64_t groups = depthwise ? r.between(2, 40) : r.pick<int64_t>({1, 2, 3, 4});
+  const int64_t in = depthwise ? 1 : r.between(1, 5), out = depthwise ? 1 : r.between(1, 5);
+  const int64_t kh = r.pick<int64_t>({1, 2, 3, 5}), kw = r.between(1, 4);
+  const int64_t dilation_h = r.between(1, 2), dilation_w = r.between(1, 3);
+  const int64_t extent_h = dilation_h * (kh - 1) + 1, extent_w = dilation_w * (kw - 1) + 1;
+  const int64_t pad_h = r.between(0, kh / 2), pad_w = r.between(0, kw / 2);
+  const int64_t stride_h = r.between(1, 2), stride_w = r.between(1, 2);
+  const Extent x = {r.size(2), groups * in, extent_h + r.below(9), extent_w + r.below(9)};
+  c.arrays["x"] = r.floats(x, -1, 1);
+  c.arrays["w"] = r.floats({groups * out, in, kh, kw}, -1, 1);
+  if (r.chance(0.7)) c.arrays["b"] = r.floats({groups * out}, -1, 1);
+  c.arrays["d_y"] = r.floats({x[0], groups * out, (x[2] + 2 * pad_h - extent_h) / stride_h + 1,
+                              (x[3] + 2 * pad_w - extent_w) / stride_w + 1},
+                             -1, 1);
+  c.params = {{"stride_h", stride_h},     {"stride_w", stride_w},
+              {"pad_h", pad_h},           {"pad_w", pad_w},
+              {"dilation_h", dilation_h}, {"dilation_w", dilation_w},
+              {"groups", groups},         {"layout", r.word(layout_names())}};
+  if (depthwise && r.chance(0.9)) c.params["layout"] = r.word({"nhwc", "blocked8", "blocked16"});
   return c;
 }
 
@@ -168,7 +200,9 @@ void add_convolution(Operations& list) {
   conv.traffic = [](const std::string& pass) { return product_traffic(pass); };
   conv.magnitudes = {"x", "w", "b", "d_y"};
   conv.flops = conv_flops;
-  conv.random_case = [](Random& r) { return random_conv(r, false); };
+  conv.random_case = [](Random& r) {
+    return r.chance(0.2) ? random_grouped(r) : random_conv(r, false);
+  };
   conv.bench = [](const std::string& shapes) { return conv_bench(shapes, false); };
   list.push_back(conv);
 

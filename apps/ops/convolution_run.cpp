@@ -21,13 +21,15 @@ Conv2dParams conv_params(const Desk& d) {
   p.stride_h = static_cast<int>(d.integer("stride_h"));
   p.stride_w = static_cast<int>(d.integer("stride_w"));
   p.pad_h = static_cast<int>(d.integer("pad_h")), p.pad_w = static_cast<int>(d.integer("pad_w"));
+  p.groups = static_cast<int>(d.integer("groups"));
+  p.dilation_h = static_cast<int>(d.integer("dilation_h"));
+  p.dilation_w = static_cast<int>(d.integer("dilation_w"));
   p.bias = d.has("b");
   p.relu = d.op().parameter("relu") != nullptr && d.flag("relu");
-  check(p.stride_h > 0 && p.stride_w > 0 && p.pad_h >= 0 && p.pad_w >= 0 && p.out_h() > 0 &&
-            p.out_w() > 0,
-        "[{}] a {}x{} kernel with strides {}, {} and padding {}, {} does not fit a {}x{} map",
-        d.op().name, p.kernel_h, p.kernel_w, p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.input.h,
-        p.input.w);
+  check_conv2d(d.op().name.c_str(), p);
+  check(d.letter("D") == p.group_in(),
+        "[{}] w: expected filters of {} channels ({} in {} groups), found {}", d.op().name,
+        p.group_in(), p.input.c, p.groups, d.letter("D"));
   return p;
 }
 
@@ -148,6 +150,7 @@ std::string vendor_refusal(const Conv2dParams& p, LayerPass pass, const VendorVe
   const bool nchw = p.input.block == 1 && p.out_block == 1;
   const bool nhwc = p.input.block == p.input.c && p.out_block == p.out_channels;
   if (!nchw && !nhwc) return "the libraries take NCHW and NHWC only";
+  if (p.groups != 1 || p.dilated()) return "the libraries are called without groups and dilation";
   if (std::is_same_v<T, Bfloat16> && v.math != gpu::VendorMath::bf16)
     return "maps of bfloat16 need bfloat16 factors";
   std::string why;

@@ -133,10 +133,13 @@ std::vector<Version> versions_of(std::span<const kernels::gpu::KernelVersion> ve
 // Each adds the operations of a family (apps/ops/<family>.cpp).
 using Operations = std::vector<Operation>;
 void add_elementwise(Operations& list);
+void add_activations(Operations& list);
+void add_broadcasting(Operations& list);
 void add_reductions(Operations& list);
 void add_convolution(Operations& list);
 void add_linear(Operations& list);
 void add_max_pooling(Operations& list);
+void add_avg_pooling(Operations& list);
 void add_roi_pooling(Operations& list);
 void add_norm(Operations& list);
 void add_random(Operations& list);

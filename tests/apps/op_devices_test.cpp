@@ -36,6 +36,9 @@ TEST_CASE("GPU and CPU agree on random cases: convolution, bfloat16") {
 TEST_CASE("GPU and CPU agree on random cases: convolution, Winograd") {
   compare_everywhere("conv2d", "winograd", 200);
 }
+TEST_CASE("GPU and CPU agree on random cases: convolution, depthwise") {
+  compare_everywhere("conv2d", "depthwise", 200);
+}
 TEST_CASE("GPU and CPU agree on random cases: convolution by im2col") {
   for (const char* version : {"cublas_f32", "cublas_tf32", "cublas_bf16"})
     compare_everywhere("conv2d", version, 20);
