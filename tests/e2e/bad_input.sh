@@ -22,7 +22,7 @@ refuses "missing picture" 1 'nowhere.jpg: there is no such picture' \
   "$frcnn" detect "$model" nowhere.jpg --out found
 refuses "missing detections" 1 'nowhere.json' "$frcnn" score nowhere.json --data data --split val
 refuses "missing anything" 1 'nowhere: there is no such file' "$frcnn" inspect nowhere
-refuses "missing backbone weights" 1 'nowhere.h5: cannot read the checkpoint' \
+refuses "missing backbone weights" 1 'nowhere.h5: there is no such file' \
   train "$config" --data data --out run --set backbone.weights=nowhere.h5
 absent "missing files" run found
 
