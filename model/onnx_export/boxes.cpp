@@ -43,11 +43,10 @@ Value large_enough(Graph& g, const Value& boxes, const Value& least) {
   const Value side =
       g.op("Sub", "sides",
            {g.slice("sides/high", boxes, -1, 2, 4), g.slice("sides/low", boxes, -1, 0, 2)});
-  // A difference of floats is negative exactly where the first is below the second.
-  const Value excess =
-      g.op("ReduceMin", "sides/least_excess", {g.op("Sub", "sides/excess", {side, least})},
-           {{"axes", std::vector<int64_t>{-1}}, {"keepdims", int64_t{0}}});
-  return g.op("GreaterOrEqual", "large_enough", {excess, g.f32(0)});
+  // Not ReduceMin, of which ONNX Runtime makes two elements where there is no box at all.
+  const Value enough = g.op("GreaterOrEqual", "sides/enough", {side, least});
+  return g.op("And", "large_enough",
+              {g.pick("sides/wide", enough, 0, -1), g.pick("sides/high_enough", enough, 1, -1)});
 }
 
 Value suppress(Graph& g, const Value& boxes, const Value& scores, int64_t most, double iou,

@@ -57,6 +57,10 @@ CASES = {
     "resnet18": (TINY, 4, ["backbone.name=onnx", "backbone.frozen_until="] + BIG),
     "bccd": (ROOT / "configs/bccd-tiny.toml", 40, []),
 }
+# Settings that leave nothing at some stage, or everything, compared with the "quickstart" detector.
+EDGES = ["rpn.test.min_size=500", "rpn.test.min_size=60", "rpn.test.post_nms=1", "rpn.test.nms_iou=0.0",
+         "test.score=1.0", "test.score=0.0", "test.min_size=300", "test.max_detections=2",
+         "test.nms_iou=1.0"]
 
 
 def run(*arguments):
@@ -161,7 +165,7 @@ def compare(name, file, files, expected, names):
             worst_box = max(worst_box, float(np.abs(boxes[j] - box).max()))
             worst_score = max(worst_score, abs(float(scores[j]) - score))
     size = session.get_modelmeta().custom_metadata_map["picture_size"]
-    print(f"{name:20} {size:9} {len(files):3} pictures ({empty} without detections) {total:5} "
+    print(f"{name:22} {size:9} {len(files):3} pictures ({empty} without detections) {total:5} "
           f"detections, {wrong} differ, {moved} in another place; box {worst_box:.1e} px, score "
           f"{worst_score:.1e}", flush=True)
     return {"case": name, "size": size, "pictures": len(files), "without": empty,
@@ -226,6 +230,8 @@ def main():
             # Detectors that have seen little are unsure: a low threshold leaves much to compare.
             extra = [] if name == "quickstart" else ["test.score=0.02"]
             rows += check(name, arguments.frcnn, model, files, extra, arguments.out)
+            for edge in EDGES if name == "quickstart" else []:
+                rows += check(edge, arguments.frcnn, model, files, [edge], arguments.out)
     (arguments.out / "onnx_export.json").write_text(json.dumps(rows, indent=1))
     return 1 if any(row["wrong"] for row in rows) else 0
 
