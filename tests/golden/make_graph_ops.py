@@ -95,7 +95,7 @@ def main():
             (3, 8, 6, (3, 3), (2, 2), (1, 1), True, True),
             (3, 8, 6, (3, 3), (2, 2), (1, 1), True, False),
             (9, 5, 7, (3, 2), (1, 3), (1, 0), True, False),
-            (5, 6, 6, (3, 3), (3, 3), (1, 1), True, True),   # a window that begins in the end padding is dropped
+            (5, 5, 5, (2, 2), (3, 3), (1, 1), True, True),   # a window that begins in the end padding is dropped
             (4, 5, 5, (5, 5), (1, 1), (2, 2), False, False),
             (2, 1, 1, (1, 1), (1, 1), (0, 0), False, False),
         ]

@@ -115,12 +115,17 @@ TEST_CASE("average pooling: no images, any number of threads, refusals") {
 }
 
 TEST_CASE("average pooling: a window that begins in the end padding is dropped in ceil_mode") {
-  // 6 cells, kernel 3, stride 3, padding 1: windows begin at -1, 2, 5 and, beyond the map, at 8.
-  const AvgPoolParams p{1, 3, 1, 3, 0, 1, true, true};
-  const MapLayout map{1, 1, 1, 6, 1}, out = avg_pool_layout(map, p);
-  REQUIRE(out.w == 3);
+  // 5 cells, kernel 2, stride 3, padding 1: windows begin at -1, 2 and, in the end padding, at 5.
+  AvgPoolParams p{1, 2, 1, 3, 0, 1, true, true};
+  CHECK(avg_pool_layout({1, 1, 1, 5, 1}, p).w == 2);
+  // 6 cells: the third begins in the last cell and has one more of padding.
+  const MapLayout map{1, 1, 1, 6, 1};
+  REQUIRE(avg_pool_layout(map, p).w == 3);
   const std::vector<float> x = {6, 12, 3, 6, 9, 4};
   std::vector<float> y(3);
   cpu::avg_pool_forward(map, p, x.data(), y.data());
-  CHECK(y == std::vector<float>{6, 6, 2});  // the last: one cell of the map and one of padding
+  CHECK(y == std::vector<float>{3, 4.5f, 2});
+  p.count_include_pad = false;
+  cpu::avg_pool_forward(map, p, x.data(), y.data());
+  CHECK(y == std::vector<float>{6, 4.5f, 4});
 }
