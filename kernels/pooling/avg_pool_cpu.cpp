@@ -4,34 +4,15 @@
 #include "kernels/launch/parallel.h"
 #include "kernels/launch/simd.h"
 #include "kernels/pooling/avg_pool.h"
+#include "kernels/pooling/pooled_layout.h"
 
 namespace frcnn::kernels {
-namespace {
-
-int64_t output_size(int64_t in, int64_t kernel, int64_t stride, int64_t pad, bool ceil_mode) {
-  const int64_t span = in + 2 * pad - kernel;
-  if (span < 0) return 0;
-  int64_t out = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
-  if (ceil_mode && (out - 1) * stride >= in + pad) --out;
-  return out;
-}
-
-}  // namespace
 
 MapLayout avg_pool_layout(const MapLayout& x, const AvgPoolParams& p) {
-  check(p.kernel_h > 0 && p.kernel_w > 0 && p.stride_h > 0 && p.stride_w > 0 && p.pad_h >= 0 &&
-            p.pad_w >= 0,
-        "[avg_pool] expected a positive kernel and stride and no negative padding, got kernel "
-        "{}x{}, stride {}x{}, padding {}x{}",
-        p.kernel_h, p.kernel_w, p.stride_h, p.stride_w, p.pad_h, p.pad_w);
+  const MapLayout y = pooled_layout("avg_pool", x, p);
   check(p.pad_h < p.kernel_h && p.pad_w < p.kernel_w,
         "[avg_pool] expected padding smaller than the kernel {}x{}, got {}x{}", p.kernel_h,
         p.kernel_w, p.pad_h, p.pad_w);
-  const MapLayout y = x.resized(output_size(x.h, p.kernel_h, p.stride_h, p.pad_h, p.ceil_mode),
-                                output_size(x.w, p.kernel_w, p.stride_w, p.pad_w, p.ceil_mode));
-  check(x.h > 0 && x.w > 0 && y.h > 0 && y.w > 0,
-        "[avg_pool] a {}x{} kernel does not fit a {}x{} map with padding {}x{}", p.kernel_h,
-        p.kernel_w, x.h, x.w, p.pad_h, p.pad_w);
   return y;
 }
 

@@ -4,36 +4,18 @@
 #include "kernels/launch/check.h"
 #include "kernels/launch/parallel.h"
 #include "kernels/pooling/max_pool.h"
+#include "kernels/pooling/pooled_layout.h"
 #include "kernels/pooling/window_max.h"
 
 namespace frcnn::kernels {
-namespace {
-
-int64_t output_size(int64_t in, int64_t kernel, int64_t stride, int64_t pad, bool ceil_mode) {
-  const int64_t span = in + 2 * pad - kernel;
-  if (span < 0) return 0;
-  int64_t out = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
-  if (ceil_mode && (out - 1) * stride >= in + pad) --out;
-  return out;
-}
-
-}  // namespace
 
 MapLayout max_pool_layout(const MapLayout& x, const MaxPoolParams& p) {
-  check(p.kernel_h > 0 && p.kernel_w > 0 && p.stride_h > 0 && p.stride_w > 0 && p.pad_h >= 0 &&
-            p.pad_w >= 0,
-        "[max_pool] expected a positive kernel and stride and no negative padding, got kernel "
-        "{}x{}, stride {}x{}, padding {}x{}",
-        p.kernel_h, p.kernel_w, p.stride_h, p.stride_w, p.pad_h, p.pad_w);
+  const MapLayout y = pooled_layout("max_pool", x, p);
   check(2 * p.pad_h <= p.kernel_h && 2 * p.pad_w <= p.kernel_w,
         "[max_pool] expected padding of at most half the kernel {}x{}, got {}x{}", p.kernel_h,
         p.kernel_w, p.pad_h, p.pad_w);
   check(p.kernel_h * p.kernel_w <= 256,
         "[max_pool] expected a kernel of at most 256 cells, got {}x{}", p.kernel_h, p.kernel_w);
-  const MapLayout y = x.resized(output_size(x.h, p.kernel_h, p.stride_h, p.pad_h, p.ceil_mode),
-                                output_size(x.w, p.kernel_w, p.stride_w, p.pad_w, p.ceil_mode));
-  check(y.h > 0 && y.w > 0, "[max_pool] a {}x{} kernel does not fit a {}x{} map with padding {}x{}",
-        p.kernel_h, p.kernel_w, x.h, x.w, p.pad_h, p.pad_w);
   return y;
 }
 
