@@ -200,7 +200,8 @@ void derive_config(ModelConfig& model, const WeightFile& file, NameScheme scheme
     if (fc7) model.roi.hidden.push_back(static_cast<int>((*fc7)[0]));
     int64_t inputs = 1;
     for (size_t i = 1; i < fc6->size(); ++i) inputs *= (*fc6)[i];
-    const auto side = std::llround(std::sqrt(static_cast<double>(inputs / spec.out_channels())));
+    const int64_t cells = inputs / spec.out_channels();
+    const auto side = std::llround(std::sqrt(static_cast<double>(cells)));
     if (side > 0 && side <= 64 && side * side * spec.out_channels() == inputs)
       model.roi.pooled_height = model.roi.pooled_width = static_cast<int>(side);
   }

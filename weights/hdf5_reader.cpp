@@ -415,7 +415,7 @@ struct Hdf5Reader::Impl {
   /// Refuses what the library would not survive.
   void trial() {
     constexpr uint64_t kBytesPerSecond = 20'000'000;
-    const auto seconds = static_cast<unsigned>(5 + size / kBytesPerSecond);
+    const auto seconds = static_cast<unsigned>(2 + size / kBytesPerSecond);
     // Files with superblock 2 and later carry checksums of their structure.
     bool checksums = false;
     char head[9] = {};
