@@ -140,8 +140,9 @@ void add_activations(Operations& list) {
   clip.prepare = on_all_devices<Clip, float, double>();
   list.push_back(clip);
 
-  Operation sigmoid = activation("sigmoid", "1 / (1 + exp(-x)); its gradient from the output",
-                                 {"sigmoid_forward", "sigmoid_backward"}, {});
+  Operation sigmoid =
+      activation("sigmoid_activation", "1 / (1 + exp(-x)); its gradient from the output",
+                 {"sigmoid_forward", "sigmoid_backward"}, {});
   sigmoid.prepare = on_all_devices<Sigmoid, float, double>();
   sigmoid.tolerance = rounding(16, "the exponential of the device; small numbers of 1 - y", 4);
   list.push_back(sigmoid);
