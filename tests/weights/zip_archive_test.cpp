@@ -27,7 +27,7 @@ std::string zip_of(const std::vector<Stated>& entries) {
         number(20, 2) + number(e.flags, 2) + number(e.method, 2) + number(0, 4) + number(e.crc, 4) +
         number(static_cast<uint32_t>(e.content.size()), 4) + number(e.unpacked, 4) +
         number(static_cast<uint32_t>(e.name.size()), 2) + number(0, 2);
-    directory += "PK\1\2" + number(20, 2) + common + number(0, 10) +
+    directory += "PK\1\2" + number(20, 2) + common + std::string(10, '\0') +
                  number(static_cast<uint32_t>(out.size()), 4) + e.name;
     out += "PK\3\4" + common + e.name + e.content;
   }
