@@ -84,8 +84,9 @@ OnnxAttributes window_of(const NetworkNode& node, bool dilated) {
 /// One node of an imported network.
 class NetworkExport {
  public:
-  NetworkExport(Graph& g, const FasterRcnn& model)
-      : g_(g), parameters_(model.parameters()), network_(model.backbone_spec().imported->network) {}
+  NetworkExport(Graph& g, const Network& network, const Parameters& parameters,
+                const std::string& prefix)
+      : g_(g), network_(network), parameters_(parameters), prefix_(prefix) {}
 
   Value run(const Value& image) {
     values_ = {image};
@@ -102,7 +103,7 @@ class NetworkExport {
     return values_[static_cast<size_t>(node.inputs[i])];
   }
   Value parameter(const NetworkNode& node, const char* part) {
-    return g_.parameter(parameters_, "backbone." + node.name + part);
+    return g_.parameter(parameters_, prefix_ + node.name + part);
   }
   Value same(const NetworkNode& node, const char* op, const OnnxAttributes& attributes = {}) {
     return g_.op(op, node.name, {input(node, 0)}, attributes);
@@ -117,8 +118,9 @@ class NetworkExport {
   Value pool(const NetworkNode& node);
 
   Graph& g_;
-  const Parameters& parameters_;
   const Network& network_;
+  const Parameters& parameters_;
+  std::string prefix_;
   std::vector<Value> values_;
 };
 
@@ -160,7 +162,7 @@ Value NetworkExport::step(const NetworkNode& node) {
     case NetworkOp::linear:
       return weighted(node, "Gemm", {{"transB", int64_t{1}}});
     case NetworkOp::batch_norm:
-      return batch_norm(g_, parameters_, node.name, "backbone." + node.name, input(node, 0),
+      return batch_norm(g_, parameters_, node.name, prefix_ + node.name, input(node, 0),
                         node.epsilon);
     case NetworkOp::relu:
       return same(node, "Relu");
@@ -201,7 +203,7 @@ Value NetworkExport::step(const NetworkNode& node) {
     case NetworkOp::flatten:
       return same(node, "Flatten");
     case NetworkOp::reshape: {
-      std::vector<int64_t> shape = {1};
+      std::vector<int64_t> shape = {0};  // as many as before
       if (node.shape.size() == 1)
         shape.push_back(-1);
       else
@@ -214,9 +216,15 @@ Value NetworkExport::step(const NetworkNode& node) {
 
 }  // namespace
 
+Value imported_network(Graph& g, const Network& network, const Parameters& parameters,
+                       const std::string& prefix, const Value& input) {
+  return NetworkExport(g, network, parameters, prefix).run(input);
+}
+
 Value backbone(Graph& g, const FasterRcnn& model, Value input) {
   g.enter("backbone");
-  if (model.backbone_spec().imported) return NetworkExport(g, model).run(input);
+  if (const auto& imported = model.backbone_spec().imported)
+    return imported_network(g, imported->network, model.parameters(), "backbone.", input);
   return layers(g, model, std::move(input));
 }
 

@@ -47,6 +47,9 @@ Limits limits(Graph& g, const ModelConfig& config, const Sizes& sizes);
 
 /// backbone.cpp: the network's input to the feature map.
 Value backbone(Graph& g, const FasterRcnn& model, Value input);
+/// An imported network from `input` to its output; its parameters are "<prefix><node>.weight", ...
+Value imported_network(Graph& g, const Network& network, const Parameters& parameters,
+                       const std::string& prefix, const Value& input);
 
 /// rpn.cpp: the feature map to scores, box offsets and anchors; these to proposals (R, 4) in pixels
 /// of the network's input, best first.
