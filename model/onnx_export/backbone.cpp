@@ -1,7 +1,5 @@
 // Backbones as nodes: the built-in lists of layers (model/backbone.h) and networks imported from
 // ONNX (model/graph/network.h). Batch norm stays a node of its own; runtimes fold it themselves.
-#include <fmt/format.h>
-
 #include "model/onnx_export/parts.h"
 
 namespace frcnn::onnx_export {

@@ -1,5 +1,7 @@
 // The detection head and what becomes of its outputs: model/roi_head.h and model/detections.h as
 // nodes.
+#include <fmt/core.h>
+
 #include "model/onnx_export/parts.h"
 
 namespace frcnn::onnx_export {
@@ -80,7 +82,7 @@ HeadValues head(Graph& g, const FasterRcnn& model, const Value& map, const Value
   };
   for (size_t i = 0; i < roi.hidden.size(); ++i) {
     const std::string name = fmt::format("fc{}", 6 + i);
-    x = g.op("Relu", name + "/relu", {dense(name, x)});
+    x = g.op("Relu", fmt::format("{}/relu", name), {dense(name, x)});
   }
   return {dense("cls", x), dense("box", x)};
 }
