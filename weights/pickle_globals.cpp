@@ -14,6 +14,7 @@ constexpr std::string_view kKnown[] = {
   "collections OrderedDict",
   "builtins set", "builtins frozenset", "__builtin__ set", "__builtin__ frozenset",
   "_codecs encode",  // bytes, in protocol 2
+  "argparse Namespace",  // settings that torchvision's own training scripts save
   "torch Size", "torch device",
   "torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2",
   "torch._utils _rebuild_tensor_v3",
@@ -129,6 +130,7 @@ Value Globals::call(Id function, Id arguments_id) const {
     bytes.kind = Kind::bytes;
     return bytes;
   }
+  if (name == "argparse Namespace") return {.kind = Kind::dict};  // its attributes are dropped
   if (name == "collections OrderedDict")
     return arguments.items.empty() ? Value{.kind = Kind::dict}
                                    : pairs_to_dict(argument(arguments, 0, Kind::list));

@@ -66,6 +66,11 @@ TEST_CASE("OrderedDict, Size and device are made without calling anything", "[pi
   CHECK(parse("ccollections\nOrderedDict\n)R.").top().kind == Kind::dict);
   // An object's attributes, which state_dict() leaves on its dictionary, are dropped.
   CHECK(parse("ccollections\nOrderedDict\n)R}b.").top().kind == Kind::dict);
+  // The settings that torchvision's training scripts save beside their weights: {"args": Namespace}.
+  const Document saved = parse("}Vargs\ncargparse\nNamespace\n)\x81}(Vlr\nK\x01ubs."s);
+  CHECK(saved.top().kind == Kind::dict);
+  CHECK(saved.top().items.size() == 2);
+  CHECK(saved[saved.top().items[1]].items.empty());
   CHECK(parse("ctorch\nSize\n(K\x02K\x03t\x85R."s).top().items.size() == 2);
   CHECK(parse("ctorch\ndevice\nVcpu\n\x85R."s).top().text == "cpu");
 }
