@@ -66,7 +66,8 @@ TEST_CASE("OrderedDict, Size and device are made without calling anything", "[pi
   CHECK(parse("ccollections\nOrderedDict\n)R.").top().kind == Kind::dict);
   // An object's attributes, which state_dict() leaves on its dictionary, are dropped.
   CHECK(parse("ccollections\nOrderedDict\n)R}b.").top().kind == Kind::dict);
-  // The settings that torchvision's training scripts save beside their weights: {"args": Namespace}.
+  // The settings that torchvision's training scripts save beside their weights: {"args":
+  // Namespace}.
   const Document saved = parse("}Vargs\ncargparse\nNamespace\n)\x81}(Vlr\nK\x01ubs."s);
   CHECK(saved.top().kind == Kind::dict);
   CHECK(saved.top().items.size() == 2);
