@@ -1,5 +1,7 @@
 // Backbones as nodes: the built-in lists of layers (model/backbone.h) and networks imported from
 // ONNX (model/graph/network.h). Batch norm stays a node of its own; runtimes fold it themselves.
+#include <fmt/core.h>
+
 #include "model/onnx_export/parts.h"
 
 namespace frcnn::onnx_export {
@@ -44,9 +46,9 @@ Value layers(Graph& g, const FasterRcnn& model, Value x) {
           inputs.push_back(g.parameter(model.parameters(), parameter + ".bias"));
         x = g.op("Conv", layer.name, inputs, window);
         if (layer.batch_norm)
-          x = batch_norm(g, model.parameters(), layer.name + "/norm", parameter + ".norm", x,
-                         kBatchNormEpsilon);
-        x = g.op("Relu", layer.name + "/relu", {x});
+          x = batch_norm(g, model.parameters(), fmt::format("{}/norm", layer.name),
+                         fmt::format("{}.norm", parameter), x, kBatchNormEpsilon);
+        x = g.op("Relu", fmt::format("{}/relu", layer.name), {x});
         break;
       }
       case LayerSpec::Type::max_pool: {
@@ -90,7 +92,7 @@ class NetworkExport {
     values_ = {image};
     for (const NetworkNode& node : network_.nodes) {
       Value y = step(node);
-      if (node.relu) y = g_.op("Relu", node.name + "/relu", {y});
+      if (node.relu) y = g_.op("Relu", fmt::format("{}/relu", node.name), {y});
       values_.push_back(y);
     }
     return values_[static_cast<size_t>(network_.output)];
