@@ -12,7 +12,7 @@ target=$1
 seconds=${2:-60}
 build=${FRCNN_FUZZ_BUILD:-build/fuzz}
 compiler=${FRCNN_FUZZ_CXX:-clang++-14}
-command -v "$compiler" > /dev/null || { echo "fuzz.sh: no $compiler: install clang-14, libclang-rt-14-dev and libomp-14-dev" >&2; exit 1; }
+command -v "$compiler" > /dev/null || { echo "fuzz.sh: no $compiler: run scripts/setup.sh --fuzz" >&2; exit 1; }
 
 targets=()
 for source in tests/fuzz/*_fuzz.cpp; do

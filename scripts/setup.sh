@@ -3,6 +3,7 @@
 # Says nothing and changes nothing when all is there. Runs as root or through sudo.
 #   scripts/setup.sh          what building, testing and running need
 #   scripts/setup.sh --dev    also the pinned formatter and linter that CI uses
+#   scripts/setup.sh --fuzz   also the compiler of scripts/fuzz.sh
 #   scripts/setup.sh --list   prints the names of the packages and installs nothing
 set -euo pipefail
 
@@ -23,14 +24,16 @@ packages=(
   libprotobuf-dev protobuf-compiler libonnx-dev  # ONNX and Caffe files
 )
 dev_packages=(clang-format-14 clang-tidy-14 libomp-14-dev)
+fuzz_packages=(clang-14 libclang-rt-14-dev libomp-14-dev)
 
 list_only=false
 for argument in "$@"; do
   case "$argument" in
     --dev) packages+=("${dev_packages[@]}") ;;
+    --fuzz) packages+=("${fuzz_packages[@]}") ;;
     --list) list_only=true ;;
-    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "setup.sh: unknown option '$argument' (known: --dev, --list, --help)" >&2; exit 2 ;;
+    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "setup.sh: unknown option '$argument' (known: --dev, --fuzz, --list, --help)" >&2; exit 2 ;;
   esac
 done
 if $list_only; then printf '%s\n' "${packages[@]}"; exit 0; fi
