@@ -13,7 +13,7 @@ namespace {
 
 using kernels::Backend;
 
-std::string gpu_text(const kernels::gpu::DeviceInfo& info) {
+[[maybe_unused]] std::string gpu_text(const kernels::gpu::DeviceInfo& info) {
   return fmt::format("{}, {:.0f} GB, compute capability {}.{}", info.name,
                      static_cast<double>(info.memory_bytes) / 1e9, info.compute_capability / 10,
                      info.compute_capability % 10);

@@ -26,7 +26,7 @@ void with_kernels(const Tensor& x, const char* op, const Body& body) {
   with_gpu(x.device(), [&](auto on) { with_float(x.dtype(), op, [&](auto t) { body(on, t); }); });
 }
 
-Tensor scratch(size_t bytes, Device device) {
+[[maybe_unused]] Tensor scratch(size_t bytes, Device device) {
   return Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, device);
 }
 Tensor integers(const Shape& shape, Device device) {
