@@ -14,8 +14,9 @@ struct Timing {
   int samples = 0;
 };
 
-/// Warms up, then takes samples for about `budget` seconds, at least three. A sample is as many runs
-/// as it takes to be long beside the clock; on a GPU they are queued without a wait in between.
+/// Warms up, then takes samples for about `budget` seconds, at least three. A sample is as many
+/// runs as it takes to be long beside the clock; on a GPU they are queued without a wait in
+/// between.
 Timing measure(ops::Memory& memory, const std::function<void()>& run, double budget);
 
 /// What a device can do at most, measured.
