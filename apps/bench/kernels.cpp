@@ -13,7 +13,7 @@ namespace {
 
 struct KernelArguments {
   std::vector<std::string> ops, versions, skip;
-  std::string shapes = "vgg16", filter, plot, against;
+  std::string shapes = "vgg16", filter, plot, against, save;
   double seconds = 0.1;
   bool json = false, forward = false;
 };
@@ -86,7 +86,9 @@ class Run {
 
   int report() {
     if (!a_.against.empty()) bench::compare_with_saved(rows_, a_.against);
-    if (a_.json) std::fputs(bench::rows_json(rows_, device_, ceilings_).c_str(), stdout);
+    const std::string json = bench::rows_json(rows_, device_, ceilings_);
+    if (a_.json) std::fputs(json.c_str(), stdout);
+    if (!a_.save.empty()) write_file(a_.save, json);
     if (!a_.plot.empty())
       write_file(a_.plot, bench::roofline_svg(rows_, ceilings_,
                                               "Kernels on " + bench::device_text(device_)));
@@ -179,7 +181,8 @@ void add_bench_kernels(CLI::App& bench, Action& action) {
       ->check(CLI::Range(1e-4, 100.0))
       ->capture_default_str();
   kernels->add_option("--plot", a->plot, "write a roofline as SVG")->type_name("FILE");
-  kernels->add_option("--against", a->against, "compare with a file that --json wrote")
+  kernels->add_option("--save", a->save, "write the rows as JSON")->type_name("FILE");
+  kernels->add_option("--against", a->against, "compare with a file that --save wrote")
       ->type_name("FILE");
   kernels->add_flag("--json", a->json, "print one line of JSON");
   kernels->footer(

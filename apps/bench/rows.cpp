@@ -37,7 +37,7 @@ void compare_with_libraries(std::vector<Row>& rows) {
 void compare_with_saved(std::vector<Row>& rows, const std::string& file) {
   const auto saved = nlohmann::json::parse(read_text(file), nullptr, false);
   check(saved.is_object() && saved.contains("rows") && saved["rows"].is_array(),
-        "{}: is not what `frcnn bench kernels --json` writes", file);
+        "{}: is not what `frcnn bench kernels --save` writes", file);
   const auto is = [](const nlohmann::json& old, const char* key, const std::string& value) {
     return old.contains(key) && old[key] == value;
   };

@@ -25,7 +25,7 @@ struct Row {
 /// on the same case and pass.
 void compare_with_libraries(std::vector<Row>& rows);
 
-/// Fills `saved` from a file that `--json` wrote. Throws Error when it is none.
+/// Fills `saved` from a file that `--save` wrote. Throws Error when it is none.
 void compare_with_saved(std::vector<Row>& rows, const std::string& file);
 
 /// The rows with the ceilings and the device as one line of JSON.

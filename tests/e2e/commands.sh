@@ -71,4 +71,18 @@ refuses "op of another file" 1 "of the operation 'roi_align', not of 'nms'" \
   "$frcnn" op nms --in case.h5 --out no.h5
 refuses "op without --out" 2 '--out is missing' "$frcnn" op nms --in case.h5
 absent "op" no.h5 no.h5.tmp
+# Benchmarks: the numbers are the machine's, their form is not.
+bench=("$frcnn" bench kernels --shapes small --seconds 0.001)
+expect "bench kernels" "${bench[@]}" --op conv2d --save rows.json --plot roofline.svg
+holds "bench kernels" out.txt '^ceilings: copy [0-9.]+ GB/s, f32 [0-9.]+ TFLOP/s'
+holds "bench kernels" out.txt '^  backward_weights +onednn '
+holds "bench kernels --save" rows.json '"median_ms":'
+holds "bench kernels --plot" roofline.svg '^<svg .*FLOP per byte'
+expect "bench kernels --against" "${bench[@]}" --op conv2d --against rows.json
+holds "bench kernels --against" out.txt '^  forward +onednn .*[0-9]x$'
+refuses "bench kernels --against another file" 1 'case.h5: is not what' "${bench[@]}" --against case.h5 --op relu
+expect "bench layers" "$frcnn" bench layers "$config" --height 64 --width 96 --seconds 0.001
+holds "bench layers" out.txt '^all layers '
+expect "bench model" "$frcnn" bench model "$config" --height 64 --width 96 --repeat 1 --warmup 0 --json
+holds "bench model" out.txt '"train_step_ms":'
 finish

@@ -2,7 +2,7 @@
 """Times of PyTorch (cuDNN) and torchvision on a GPU for the cases of `frcnn bench kernels`.
 
   python tests/peers/gpu.py --json peers.json
-  frcnn bench kernels --op conv2d --device cuda --json > conv.json
+  frcnn bench kernels --op conv2d --device cuda --save conv.json
   python tests/peers/gpu.py --against conv.json rois.json boxes.json   # table of ratios
 
 The cases have the same sizes and the same distribution of random inputs as ours: VGG16's 13
@@ -190,7 +190,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.05, help="measuring time of each line")
     parser.add_argument("--json", help="write all rows to this file")
     parser.add_argument("--peers", help="rows that --json wrote, instead of measuring")
-    parser.add_argument("--against", nargs="+", default=[], help="files of `frcnn bench kernels --json`")
+    parser.add_argument("--against", nargs="+", default=[], help="files of `frcnn bench kernels --save`")
     args = parser.parse_args()
     if args.peers:
         with open(args.peers) as file:
