@@ -23,7 +23,7 @@ struct FmaCore {
   using Element = float;                         // of the operands in shared memory
   static constexpr int kStages = 3;              // tiles in flight
   static constexpr int kTileK = 16, kChunk = 4;  // k of a tile, elements of 16 bytes
-  static constexpr int kElementBlocks = Shape::kBlocks;
+  static constexpr int kElementBlocks = 1;       // addresses of single elements take registers
   static constexpr int kThreadsX = 16, kThreadsY = Shape::kThreads / kThreadsX;
   static constexpr int kRows = Shape::kM / kThreadsY, kColumns = Shape::kN / kThreadsX;
 
