@@ -1,6 +1,6 @@
 #include "kernels/elementwise/activations.h"
 
-#include "apps/ops/definitions.h"
+#include "apps/ops/flat.h"
 
 namespace frcnn::apps::ops {
 namespace {
@@ -10,77 +10,62 @@ using namespace kernels;
 struct LeakyRelu {
   template <typename Where, typename T>
   static void prepare(Desk& d) {
-    const int64_t count = d.letter("n");
     const double slope = d.number("slope");
-    const T* x = d.input<T>("x");
-    T* y = d.output<T>("y", {count});
-    const auto version = d.version<ElementwiseVersion>();
-    d.pass("forward", [=] {
-      if constexpr (Where::cpu)
-        cpu::leaky_relu_forward(count, slope, x, y);
-      else
-        gpu::leaky_relu_forward<Where::backend>(nullptr, count, slope, x, y, version);
-    });
-    const T* dy = d.gradient<T>("y");
-    if (dy == nullptr) return;
-    T* dx = d.output<T>("d_x", {count});
-    d.pass("backward", [=] {
-      if constexpr (Where::cpu)
-        cpu::leaky_relu_backward(count, slope, x, dy, dx);
-      else
-        gpu::leaky_relu_backward<Where::backend>(nullptr, count, slope, x, dy, dx, version);
-    });
+    flat_function<T>(
+        d,
+        [=](auto version, int64_t count, const T* x, T* y) {
+          if constexpr (Where::cpu)
+            cpu::leaky_relu_forward(count, slope, x, y);
+          else
+            gpu::leaky_relu_forward<Where::backend>(nullptr, count, slope, x, y, version);
+        },
+        [=](auto version, int64_t count, const T* x, const T*, const T* dy, T* dx) {
+          if constexpr (Where::cpu)
+            cpu::leaky_relu_backward(count, slope, x, dy, dx);
+          else
+            gpu::leaky_relu_backward<Where::backend>(nullptr, count, slope, x, dy, dx, version);
+        });
   }
 };
 
 struct Clip {
   template <typename Where, typename T>
   static void prepare(Desk& d) {
-    const int64_t count = d.letter("n");
     const double lo = d.number("lo"), hi = d.number("hi");
-    const T* x = d.input<T>("x");
-    T* y = d.output<T>("y", {count});
-    const auto version = d.version<ElementwiseVersion>();
-    d.pass("forward", [=] {
-      if constexpr (Where::cpu)
-        cpu::clip_forward(count, lo, hi, x, y);
-      else
-        gpu::clip_forward<Where::backend>(nullptr, count, lo, hi, x, y, version);
-    });
-    const T* dy = d.gradient<T>("y");
-    if (dy == nullptr) return;
-    T* dx = d.output<T>("d_x", {count});
-    d.pass("backward", [=] {
-      if constexpr (Where::cpu)
-        cpu::clip_backward(count, lo, hi, y, dy, dx);
-      else
-        gpu::clip_backward<Where::backend>(nullptr, count, lo, hi, y, dy, dx, version);
-    });
+    flat_function<T>(
+        d,
+        [=](auto version, int64_t count, const T* x, T* y) {
+          if constexpr (Where::cpu)
+            cpu::clip_forward(count, lo, hi, x, y);
+          else
+            gpu::clip_forward<Where::backend>(nullptr, count, lo, hi, x, y, version);
+        },
+        [=](auto version, int64_t count, const T*, const T* y, const T* dy, T* dx) {
+          if constexpr (Where::cpu)
+            cpu::clip_backward(count, lo, hi, y, dy, dx);
+          else
+            gpu::clip_backward<Where::backend>(nullptr, count, lo, hi, y, dy, dx, version);
+        });
   }
 };
 
 struct Sigmoid {
   template <typename Where, typename T>
   static void prepare(Desk& d) {
-    const int64_t count = d.letter("n");
-    const T* x = d.input<T>("x");
-    T* y = d.output<T>("y", {count});
-    const auto version = d.version<ElementwiseVersion>();
-    d.pass("forward", [=] {
-      if constexpr (Where::cpu)
-        cpu::sigmoid_forward(count, x, y);
-      else
-        gpu::sigmoid_forward<Where::backend>(nullptr, count, x, y, version);
-    });
-    const T* dy = d.gradient<T>("y");
-    if (dy == nullptr) return;
-    T* dx = d.output<T>("d_x", {count});
-    d.pass("backward", [=] {
-      if constexpr (Where::cpu)
-        cpu::sigmoid_backward(count, y, dy, dx);
-      else
-        gpu::sigmoid_backward<Where::backend>(nullptr, count, y, dy, dx, version);
-    });
+    flat_function<T>(
+        d,
+        [=](auto version, int64_t count, const T* x, T* y) {
+          if constexpr (Where::cpu)
+            cpu::sigmoid_forward(count, x, y);
+          else
+            gpu::sigmoid_forward<Where::backend>(nullptr, count, x, y, version);
+        },
+        [=](auto version, int64_t count, const T*, const T* y, const T* dy, T* dx) {
+          if constexpr (Where::cpu)
+            cpu::sigmoid_backward(count, y, dy, dx);
+          else
+            gpu::sigmoid_backward<Where::backend>(nullptr, count, y, dy, dx, version);
+        });
   }
 };
 

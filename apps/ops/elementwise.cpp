@@ -1,6 +1,6 @@
 #include "kernels/elementwise/elementwise.h"
 
-#include "apps/ops/definitions.h"
+#include "apps/ops/flat.h"
 #include "kernels/elementwise/reorder_map.h"
 
 namespace frcnn::apps::ops {
@@ -13,25 +13,20 @@ constexpr const char* kHeader = "kernels/elementwise/elementwise.h";
 struct Relu {
   template <typename Where, typename T>
   static void prepare(Desk& d) {
-    const int64_t count = d.letter("n");
-    const T* x = d.input<T>("x");
-    T* y = d.output<T>("y", {count});
-    const auto version = d.version<ElementwiseVersion>();
-    d.pass("forward", [=] {
-      if constexpr (Where::cpu)
-        cpu::relu_forward(count, x, y);
-      else
-        gpu::relu_forward<Where::backend>(nullptr, count, x, y, version);
-    });
-    const T* dy = d.gradient<T>("y");
-    if (dy == nullptr) return;
-    T* dx = d.output<T>("d_x", {count});
-    d.pass("backward", [=] {
-      if constexpr (Where::cpu)
-        cpu::relu_backward(count, y, dy, dx);
-      else
-        gpu::relu_backward<Where::backend>(nullptr, count, y, dy, dx, version);
-    });
+    flat_function<T>(
+        d,
+        [=](auto version, int64_t count, const T* x, T* y) {
+          if constexpr (Where::cpu)
+            cpu::relu_forward(count, x, y);
+          else
+            gpu::relu_forward<Where::backend>(nullptr, count, x, y, version);
+        },
+        [=](auto version, int64_t count, const T*, const T* y, const T* dy, T* dx) {
+          if constexpr (Where::cpu)
+            cpu::relu_backward(count, y, dy, dx);
+          else
+            gpu::relu_backward<Where::backend>(nullptr, count, y, dy, dx, version);
+        });
   }
 };
 
