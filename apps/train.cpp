@@ -32,6 +32,7 @@ std::string toml_string(const std::string& text) {
 struct TrainArguments {
   std::string config, data, out, list_options, backbone, cut;
   std::vector<std::string> overrides;
+  int64_t stop_after = 0;
   bool resume = false, json = false, strict = false;
 };
 
@@ -185,12 +186,13 @@ int train(const TrainArguments& arguments) {
                                        {"program_version", program_version()}};
   write_file(folder.info(), std::string_view(info.dump(2) + "\n"));
   write_file(folder.config(), std::string_view(to_toml(config)));
-  if (!run.run()) {
+  run.set_stop_after(arguments.stop_after);
+  const bool undisturbed = run.run();
+  if (!undisturbed || run.remaining() > 0)
     std::fprintf(stderr, "stopped at step %ld of %ld; to go on: frcnn train --resume --out %s\n",
                  static_cast<long>(run.trainer().steps()),
                  static_cast<long>(run.trainer().total_steps()), folder.root().c_str());
-    return stop_exit_code();
-  }
+  if (!undisturbed) return stop_exit_code();
   std::fprintf(stderr, "peak memory of tensors %s\n",
                bytes_text(static_cast<double>(
                               CachingAllocator::of(program_device().device).stats().peak_reserved))
@@ -235,6 +237,13 @@ void add_train(CLI::App& app, Action& action) {
       ->type_name("RUN");
   command->add_flag("--resume", a->resume,
                     "go on where the run in --out stopped, with the same result as if it had not");
+  command
+      ->add_option(
+          "--stop-after", a->stop_after,
+          "stop after this step with a validation, so that --resume can go on; the learning "
+          "rates follow the whole run")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 60))
+      ->type_name("STEP");
   command->add_flag("--strict", a->strict, "any defect of the data set is an error");
   command->add_flag("--json", a->json, "print the validation results as JSON");
   command

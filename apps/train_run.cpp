@@ -75,7 +75,7 @@ std::vector<std::string> TrainRun::group_names() const {
 
 bool TrainRun::validation_due() const {
   if (!validation_ || trainer_.steps() == 0) return false;
-  if (remaining() == 0) return true;
+  if (remaining() == 0 || trainer_.steps() == stop_after_) return true;
   const double every = config_.train.validate_every;
   if (every <= 0) return false;
   const auto& t = config_.train;
@@ -151,14 +151,14 @@ void TrainRun::train() {
   window_wait_ = loader.wait_seconds();
   window_images_ = 0;
   Progress progress("train", trainer_.total_steps(), trainer_.steps());
-  while (remaining() > 0 && !stop_requested()) {
+  while (remaining() > 0 && !at_stop() && !stop_requested()) {
     one_step(loader);
     const int64_t step = trainer_.steps();
     progress.update(step, progress_detail(last_));
-    if (step % config_.train.log_every == 0 || remaining() == 0) write_log_row(loader);
+    const bool last = remaining() == 0 || at_stop();
+    if (step % config_.train.log_every == 0 || last) write_log_row(loader);
     const bool validating = validation_due();
-    if (step % config_.train.checkpoint_every == 0 || remaining() == 0 || validating ||
-        stop_requested())
+    if (step % config_.train.checkpoint_every == 0 || last || validating || stop_requested())
       save();
     if (validating && remaining() > 0) {
       progress.finish();
@@ -176,7 +176,7 @@ bool TrainRun::run() {
   for (;;) {
     // Also right after a resume: the run may have been killed between checkpoint and validation.
     if (validation_due() && !metrics_.has(trainer_.steps())) validate();
-    if (remaining() == 0 || stop_requested()) break;
+    if (remaining() == 0 || at_stop() || stop_requested()) break;
     train();
   }
   if (stop_requested()) return false;

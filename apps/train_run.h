@@ -22,8 +22,11 @@ class TrainRun {
 
   /// Takes the state of a checkpoint. Throws Error when it belongs to another data set or model.
   void restore(const std::filesystem::path& file);
-  /// Trains to the end, or until a stop signal; the state is on the disk then. Returns true when
-  /// the run is complete.
+  /// Lets run() end in good order after this many steps of the run, with a row of the log, a
+  /// checkpoint and a validation there; 0: at the end.
+  void set_stop_after(int64_t steps) { stop_after_ = steps; }
+  /// Trains to the end or to set_stop_after()'s step and writes the report, or until a stop signal;
+  /// the state is on the disk then. Returns false when a signal ended it.
   bool run();
 
   Trainer& trainer() { return trainer_; }
@@ -38,6 +41,7 @@ class TrainRun {
   void add_to_window(const StepStats& stats);
   void write_log_row(const Loader& loader);
   void save();
+  bool at_stop() const { return stop_after_ > 0 && trainer_.steps() >= stop_after_; }
   bool validation_due() const;
   void validate();
   double epoch() const;
@@ -50,6 +54,7 @@ class TrainRun {
   RunFolder folder_;
   Trainer trainer_;
   MetricsFile metrics_;
+  int64_t stop_after_ = 0;
   LoaderCursor cursor_;
   LogWindow window_;
   std::optional<TrainingLog> log_;

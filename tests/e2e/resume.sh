@@ -56,6 +56,17 @@ step=$(grep -oE 'stopped at step [0-9]+' err.txt | grep -oE '[0-9]+')
 checks=$((checks + 1))
 [[ -e long/checkpoints/step-$(printf %08d "$step").h5 ]] || fail "stop: no checkpoint of step $step"
 
+# Ended by --stop-after, with a validation there, and taken to the end in three parts.
+for step in 7 17; do
+  expect "stop after step $step" train "$config" "${settings[@]}" --data data --out parts --resume \
+    --stop-after "$step"
+  holds "stop after step $step" err.txt "stopped at step $step of 24; to go on: "
+  holds "validation at step $step" parts/metrics.json "\"step\": $step,"
+  holds "log at step $step" parts/log.csv "^$step,"
+done
+finish_run parts
+same "model in parts" whole/model.h5 parts/model.h5
+
 # A complete run resumed changes nothing; other settings or data are refused.
 cp whole/model.h5 before.h5
 finish_run whole
