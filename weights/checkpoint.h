@@ -7,15 +7,12 @@
 #include <variant>
 #include <vector>
 
-#include "engine/tensor.h"
+#include "weights/tensor_file.h"
 
 namespace frcnn {
 
 /// The version of the file format that this program writes and reads (weights/FORMAT.md).
 inline constexpr int64_t kCheckpointVersion = 1;
-
-/// Tensors by name. Ordered, so that the same content gives the same file.
-using TensorMap = std::map<std::string, Tensor>;
 
 /// What a checkpoint holds. Names must not contain '/'. Tensors come back on the CPU in plain
 /// row-major order; what is saved may have any memory format and device.

@@ -8,16 +8,16 @@
 #include <cstring>
 
 #include "kernels/launch/check.h"
-#include "weights/checkpoint.h"
-#include "weights/checkpoint_format.h"
 #include "weights/hdf5_handle.h"
+#include "weights/tensor_file.h"
+#include "weights/tensor_file_format.h"
 
 namespace frcnn {
 namespace {
 
-using checkpoint_format::file_type;
+using tensor_file_format::file_type;
 
-/// Names the failed part and the system's reason; save_checkpoint() adds the file.
+/// Names the failed part and the system's reason; save_tensor_file() adds the file.
 void succeed(hid_t status, const std::string& what) {
   const int reason = errno;
   check(status >= 0, "{}{}{}", what, reason ? ": " : "", reason ? std::strerror(reason) : "");
@@ -86,9 +86,9 @@ std::vector<hsize_t> chunk_of(const std::vector<hsize_t>& dims, size_t element) 
   std::vector<hsize_t> chunk = dims;
   hsize_t rest = element;
   for (const hsize_t d : dims) rest *= d;
-  for (size_t i = 0; i < dims.size() && rest > checkpoint_format::kChunkBytes; ++i) {
+  for (size_t i = 0; i < dims.size() && rest > tensor_file_format::kChunkBytes; ++i) {
     rest /= dims[i];  // bytes of one row
-    chunk[i] = std::max<hsize_t>(1, checkpoint_format::kChunkBytes / rest);
+    chunk[i] = std::max<hsize_t>(1, tensor_file_format::kChunkBytes / rest);
     rest *= chunk[i];
   }
   return chunk;
@@ -119,48 +119,50 @@ void write_tensor(hid_t group, const std::string& name, const Tensor& tensor) {
                               H5P_DEFAULT, properties.get(), H5P_DEFAULT),
                    H5Dclose, name);
   if (plain.numel() > 0)
-    succeed(H5Dwrite(dataset.get(), checkpoint_format::memory_type(plain.dtype()), H5S_ALL, H5S_ALL,
-                     H5P_DEFAULT, std::as_const(plain).raw()),
+    succeed(H5Dwrite(dataset.get(), tensor_file_format::memory_type(plain.dtype()), H5S_ALL,
+                     H5S_ALL, H5P_DEFAULT, std::as_const(plain).raw()),
             name);
 }
 
-Hdf5Handle make_group(hid_t file, const char* name) {
+void write_group(hid_t group, const TensorGroup& content) {
+  for (const auto& [name, value] : content.attributes)
+    std::visit([&, &key = name](const auto& v) { write_attribute(group, key, v); }, value);
+  for (const auto& [name, tensor] : content.tensors) write_tensor(group, name, tensor);
+}
+
+void write_content(hid_t file, const TensorFileKind& kind, const TensorFile& content) {
+  write_attribute(file, "format", kind.format);
+  write_attribute(file, "format_version", kind.version);
+  write_group(file, content.root);
   const Hdf5Handle properties = untimed(H5P_GROUP_CREATE);
-  return open_or_fail(H5Gcreate2(file, name, H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Gclose,
-                      name);
-}
-
-void write_content(hid_t file, const Checkpoint& checkpoint) {
-  write_attribute(file, "format", std::string(checkpoint_format::kMagic));
-  write_attribute(file, "format_version", kCheckpointVersion);
-  write_attribute(file, "program_version", checkpoint.program_version);
-  write_attribute(file, "config", checkpoint.config);
-  write_attribute(file, "classes", checkpoint.classes);
-  if (!checkpoint.network.empty())
-    write_tensor(
-        file, checkpoint_format::kNetwork,
-        Tensor::from({static_cast<int64_t>(checkpoint.network.size())},
-                     std::vector<uint8_t>(checkpoint.network.begin(), checkpoint.network.end())));
-  for (const auto& [name, tensors] :
-       {std::pair("parameters", &checkpoint.parameters), std::pair("buffers", &checkpoint.buffers),
-        std::pair("optimizer", &checkpoint.optimizer)}) {
-    const Hdf5Handle group = make_group(file, name);
-    for (const auto& [key, tensor] : *tensors) write_tensor(group.get(), key, tensor);
+  for (const auto& [name, group] : content.groups) {
+    const Hdf5Handle made = open_or_fail(
+        H5Gcreate2(file, name.c_str(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Gclose, name);
+    write_group(made.get(), group);
   }
-  const Hdf5Handle training = make_group(file, "training");
-  for (const auto& [key, value] : checkpoint.training)
-    std::visit([&, &name = key](const auto& v) { write_attribute(training.get(), name, v); },
-               value);
 }
 
-/// Bytes the file will have, a little more.
-size_t expected_size(const Checkpoint& checkpoint) {
-  size_t bytes = 65536 + 2 * checkpoint.config.size() + 2 * checkpoint.network.size();
-  for (const TensorMap* tensors :
-       {&checkpoint.parameters, &checkpoint.buffers, &checkpoint.optimizer})
-    for (const auto& [name, tensor] : *tensors)
-      if (tensor.defined())
-        bytes += 2048 + static_cast<size_t>(tensor.numel()) * size_of(tensor.dtype()) * 33 / 32;
+/// Bytes that a group takes, a little more.
+size_t expected_size(const TensorGroup& group) {
+  size_t bytes = 4096;
+  for (const auto& [name, value] : group.attributes) {
+    bytes += 1024;
+    if (const auto* text = std::get_if<std::string>(&value)) bytes += 2 * text->size();
+    if (const auto* list = std::get_if<std::vector<std::string>>(&value)) {
+      size_t longest = 1;
+      for (const std::string& entry : *list) longest = std::max(longest, entry.size());
+      bytes += list->size() * longest;
+    }
+  }
+  for (const auto& [name, tensor] : group.tensors)
+    if (tensor.defined())
+      bytes += 2048 + static_cast<size_t>(tensor.numel()) * size_of(tensor.dtype()) * 33 / 32;
+  return bytes;
+}
+
+size_t expected_size(const TensorFile& content) {
+  size_t bytes = 65536 + expected_size(content.root);
+  for (const auto& [name, group] : content.groups) bytes += expected_size(group);
   return bytes;
 }
 
@@ -184,7 +186,8 @@ void sync(const std::filesystem::path& path, int flags) {
   check(status == 0 || (flags & O_DIRECTORY), "{}", std::strerror(reason));
 }
 
-void write_file_content(const std::filesystem::path& file, const Checkpoint& checkpoint) {
+void write_file_content(const std::filesystem::path& file, const TensorFileKind& kind,
+                        const TensorFile& content) {
   const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   // Superblock 2 and object headers 2: checksums over the structure as well.
   H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_V18);
@@ -193,7 +196,7 @@ void write_file_content(const std::filesystem::path& file, const Checkpoint& che
   errno = 0;
   Hdf5Handle handle = open_or_fail(
       H5Fcreate(file.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose, "open");
-  write_content(handle.get(), checkpoint);
+  write_content(handle.get(), kind, content);
   succeed(H5Fflush(handle.get(), H5F_SCOPE_GLOBAL), "flush");
   const bool closed = handle.reset();
   check(closed, "close: {}", std::strerror(errno));
@@ -202,7 +205,8 @@ void write_file_content(const std::filesystem::path& file, const Checkpoint& che
 
 }  // namespace
 
-void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkpoint) {
+void save_tensor_file(const std::filesystem::path& file, const TensorFileKind& kind,
+                      const TensorFile& content) {
   silence_hdf5();
   const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
   std::filesystem::path temporary = file;
@@ -211,14 +215,14 @@ void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkp
     check(std::filesystem::is_directory(folder), "there is no folder {}", folder.string());
     check(access(folder.c_str(), W_OK) == 0, "folder {}: {}", folder.string(),
           std::strerror(errno));
-    check_space(folder, expected_size(checkpoint));
-    write_file_content(temporary, checkpoint);
+    check_space(folder, expected_size(content));
+    write_file_content(temporary, kind, content);
     check(std::rename(temporary.c_str(), file.c_str()) == 0, "{}", std::strerror(errno));
     sync(folder, O_RDONLY | O_DIRECTORY);
   } catch (const Error& error) {
     std::error_code ignored;
     std::filesystem::remove(temporary, ignored);
-    fail("{}: cannot write the checkpoint: {}", file.string(), error.what());
+    fail("{}: cannot write the {}: {}", file.string(), kind.noun, error.what());
   } catch (...) {
     std::error_code ignored;
     std::filesystem::remove(temporary, ignored);

@@ -1,0 +1,96 @@
+#include "weights/checkpoint.h"
+
+#include "kernels/launch/check.h"
+#include "weights/checkpoint_format.h"
+
+namespace frcnn {
+namespace {
+
+const TensorFileKind kKind = {checkpoint_format::kMagic, "checkpoint", kCheckpointVersion};
+
+/// A root attribute of one type; Error naming the file where it is missing or of another.
+template <typename T>
+T root_value(const std::string& file, TensorFile& content, const std::string& name,
+             const char* expected) {
+  const auto found = content.root.attributes.find(name);
+  check(found != content.root.attributes.end(), "{}: attribute '{}' is missing", file, name);
+  T* value = std::get_if<T>(&found->second);
+  check(value != nullptr, "{}: attribute '{}' is not {}", file, name, expected);
+  return std::move(*value);
+}
+
+template <typename T>
+const T& training_value(const Checkpoint& checkpoint, const std::string& key, const char* type) {
+  const auto entry = checkpoint.training.find(key);
+  check(entry != checkpoint.training.end(), "the checkpoint holds no training state '{}'", key);
+  const T* value = std::get_if<T>(&entry->second);
+  check(value != nullptr, "the checkpoint's training state '{}' is not {}", key, type);
+  return *value;
+}
+
+}  // namespace
+
+void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkpoint) {
+  TensorFile content;
+  content.root.attributes = {{"program_version", checkpoint.program_version},
+                             {"config", checkpoint.config},
+                             {"classes", checkpoint.classes}};
+  if (const std::string& network = checkpoint.network; !network.empty())
+    content.root.tensors.emplace(
+        checkpoint_format::kNetwork,
+        Tensor::from({static_cast<int64_t>(network.size())},
+                     std::vector<uint8_t>(network.begin(), network.end())));
+  content.groups["parameters"].tensors = checkpoint.parameters;
+  content.groups["buffers"].tensors = checkpoint.buffers;
+  content.groups["optimizer"].tensors = checkpoint.optimizer;
+  auto& training = content.groups["training"].attributes;
+  for (const auto& [key, value] : checkpoint.training)
+    std::visit([&, &name = key](const auto& v) { training.emplace(name, v); }, value);
+  save_tensor_file(file, kKind, content);
+}
+
+Checkpoint load_checkpoint(const std::filesystem::path& file) {
+  const std::string name = file.string();
+  TensorFile content = load_tensor_file(file, kKind);
+  Checkpoint checkpoint;
+  checkpoint.program_version = root_value<std::string>(name, content, "program_version", "text");
+  checkpoint.config = root_value<std::string>(name, content, "config", "text");
+  checkpoint.classes =
+      root_value<std::vector<std::string>>(name, content, "classes", "a list of names");
+  if (const auto network = content.root.tensors.find(checkpoint_format::kNetwork);
+      network != content.root.tensors.end()) {
+    check(network->second.dtype() == DType::u8 && network->second.rank() == 1,
+          "{}: {} is not text (a list of unsigned 8-bit integers)", name,
+          checkpoint_format::kNetwork);
+    const auto bytes = network->second.span<uint8_t>();
+    checkpoint.network.assign(bytes.begin(), bytes.end());
+  }
+  check(content.groups.contains("parameters"), "{}: group 'parameters' is missing", name);
+  checkpoint.parameters = std::move(content.groups["parameters"].tensors);
+  check(!checkpoint.parameters.empty(), "{}: group 'parameters' is empty", name);
+  checkpoint.buffers = std::move(content.groups["buffers"].tensors);
+  checkpoint.optimizer = std::move(content.groups["optimizer"].tensors);
+  for (const auto& [key, value] : content.groups["training"].attributes) {
+    if (const auto* integer = std::get_if<int64_t>(&value))
+      checkpoint.training[key] = *integer;
+    else if (const auto* number = std::get_if<double>(&value))
+      checkpoint.training[key] = *number;
+    else if (const auto* text = std::get_if<std::string>(&value))
+      checkpoint.training[key] = *text;
+    else
+      fail("{}: training attribute '{}' is a list, expected one value", name, key);
+  }
+  return checkpoint;
+}
+
+int64_t Checkpoint::training_int(const std::string& key) const {
+  return training_value<int64_t>(*this, key, "a whole number");
+}
+double Checkpoint::training_double(const std::string& key) const {
+  return training_value<double>(*this, key, "a number");
+}
+const std::string& Checkpoint::training_string(const std::string& key) const {
+  return training_value<std::string>(*this, key, "text");
+}
+
+}  // namespace frcnn
