@@ -18,7 +18,7 @@ cuda='(cuda|cublas|cudnn|curand|cusolver|cusparse|cufft|nccl|nvtx|nvrtc|nvml|cut
 cuda_rooms='^(kernels/|engine/(device|memory|cuda)|tests/(gpu|kernels)/)'
 # Slow to compile or private to one room: in .cpp files only, or in a header that wraps it, is not
 # installed (scripts/cmake/FrcnnInstall.cmake) and is itself included by .cpp files and wrappers only.
-wrappers='^(tests/support/catch\.h|kernels/launch/onednn(_plan)?\.h|weights/(hdf5_handle|checkpoint_format)\.h)$'
+wrappers='^(tests/support/catch\.h|kernels/launch/onednn(_plan)?\.h|weights/(hdf5_handle|tensor_file_format)\.h)$'
 heavy='(catch2/|CLI/|nlohmann/|toml\+\+/|spdlog/|pugixml\.hpp|hdf5\.h|oneapi/dnnl/|dnnl\.h|stb/)'
 
 failures=0
