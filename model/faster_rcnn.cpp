@@ -148,49 +148,88 @@ struct FasterRcnn::Drawn {
   int64_t images = 1;
 };
 
-FasterRcnn::Passed FasterRcnn::forward(const Tensor& images) const {
+void FasterRcnn::check_parts(const LossParts& parts) const {
+  check(parts.rpn || parts.detector, "[faster_rcnn] expected losses of the RPN or of the detector");
+  if (!parts.proposal_gradients) return;
+  check(parts.detector, "[faster_rcnn] gradients of proposals need the detector's losses");
+  if (config_.roi.layer == "roi_pool")
+    throw UsageError(
+        "roi.layer = \"roi_pool\": quantised max pooling has no gradient in the coordinates of "
+        "proposals, which non-approximate joint training needs; choose \"precise_roi\", "
+        "\"roi_align\" or \"roi_align_legacy\"");
+  fail("[faster_rcnn] gradients of proposals are not available yet");
+}
+
+FasterRcnn::Passed FasterRcnn::forward(const Tensor& images, const LossParts& parts,
+                                       bool proposals) const {
   const int64_t input_h = images.dim(2), input_w = images.dim(3);
   Passed passed;
   passed.map = features(images, /*training=*/true);
-  passed.rpn = rpn_.forward(passed.map);
+  if (parts.rpn || proposals) {
+    std::optional<Tape::NoGrad> constants;
+    if (!parts.rpn && !parts.proposal_gradients) constants.emplace();
+    passed.rpn = rpn_.forward(passed.map);
+  } else {  // the RPN's odd window keeps the map's size
+    passed.rpn.map_h = passed.map.dim(2);
+    passed.rpn.map_w = passed.map.dim(3);
+  }
   passed.anchors = anchors(passed.rpn.map_h, passed.rpn.map_w, input_h, input_w);
   passed.stride = stride(passed.rpn.map_h, passed.rpn.map_w, input_h, input_w);
   return passed;
 }
 
-Losses FasterRcnn::combine(const Passed& passed, const Drawn& drawn, const PassKey& key) const {
-  const StepKey dropout_key{{key.seed, kernels::kStreamDropout, key.pass}, key.pass_on_device};
-  const RoiOutput roi =
-      head_.forward(passed.map, drawn.rois, passed.stride.y, passed.stride.x, &dropout_key);
-  const bool paper = config_.rpn.normaliser == "paper";
-  check(paper || config_.rpn.normaliser == "batch",
-        "rpn.normaliser: expected \"batch\" or \"paper\", got \"{}\"", config_.rpn.normaliser);
-  // Equation 1 of the paper: N_cls is the mini-batch, N_reg the number of anchor locations.
-  LossNormaliser n_cls = drawn.sampled, n_reg = drawn.sampled;
-  if (paper) {
-    const auto images = static_cast<double>(drawn.images);
-    n_cls = config_.rpn.batch * images;
-    n_reg = static_cast<double>(passed.rpn.map_h * passed.rpn.map_w) * images;
+Losses FasterRcnn::combine(const Passed& passed, const Drawn& drawn, const PassKey& key,
+                           const LossParts& parts) const {
+  // A loss that is left out is a constant of the type that the others have.
+  const DType dtype = device().is_gpu() ? DType::f64 : parameters_->dtype();
+  const Tensor none = Tensor::zeros({1}, dtype, device());
+  Losses losses{none, none, none, none, none};
+  std::vector<Tensor> terms;
+  std::vector<double> factors;
+  const auto add = [&](const Tensor& loss, double factor) {
+    terms.push_back(loss);
+    factors.push_back(factor);
+  };
+  if (parts.rpn) {
+    const bool paper = config_.rpn.normaliser == "paper";
+    check(paper || config_.rpn.normaliser == "batch",
+          "rpn.normaliser: expected \"batch\" or \"paper\", got \"{}\"", config_.rpn.normaliser);
+    // Equation 1 of the paper: N_cls is the mini-batch, N_reg the number of anchor locations.
+    LossNormaliser n_cls = drawn.sampled, n_reg = drawn.sampled;
+    if (paper) {
+      const auto images = static_cast<double>(drawn.images);
+      n_cls = config_.rpn.batch * images;
+      n_reg = static_cast<double>(passed.rpn.map_h * passed.rpn.map_w) * images;
+    }
+    losses.rpn_class = config_.rpn.objectness == "softmax"
+                           ? softmax_cross_entropy(passed.rpn.logits, drawn.rpn_labels, n_cls)
+                           : sigmoid_cross_entropy(passed.rpn.logits, drawn.rpn_labels, n_cls);
+    losses.rpn_box = box_regression_loss(passed.rpn.deltas, drawn.rpn_deltas, drawn.rpn_labels,
+                                         box_loss_by_name(config_.rpn.box_loss, "rpn.box_loss"),
+                                         config_.rpn.sigma, n_reg);
+    add(losses.rpn_class, 1);
+    add(losses.rpn_box, config_.rpn.lambda);
   }
-  Losses losses;
-  losses.rpn_class = config_.rpn.objectness == "softmax"
-                         ? softmax_cross_entropy(passed.rpn.logits, drawn.rpn_labels, n_cls)
-                         : sigmoid_cross_entropy(passed.rpn.logits, drawn.rpn_labels, n_cls);
-  losses.rpn_box = box_regression_loss(passed.rpn.deltas, drawn.rpn_deltas, drawn.rpn_labels,
-                                       box_loss_by_name(config_.rpn.box_loss, "rpn.box_loss"),
-                                       config_.rpn.sigma, n_reg);
-  losses.roi_class = softmax_cross_entropy(roi.logits, drawn.roi_labels, drawn.regions);
-  losses.roi_box = box_regression_loss(roi.deltas, drawn.roi_deltas, drawn.roi_labels,
-                                       box_loss_by_name(config_.roi.box_loss, "roi.box_loss"),
-                                       config_.roi.sigma, drawn.regions);
-  losses.total = weighted_sum({losses.rpn_class, losses.rpn_box, losses.roi_class, losses.roi_box},
-                              {1, config_.rpn.lambda, 1, config_.roi.lambda});
+  if (parts.detector) {
+    const StepKey dropout_key{{key.seed, kernels::kStreamDropout, key.pass}, key.pass_on_device};
+    const RoiOutput roi =
+        head_.forward(passed.map, drawn.rois, passed.stride.y, passed.stride.x, &dropout_key);
+    losses.roi_class = softmax_cross_entropy(roi.logits, drawn.roi_labels, drawn.regions);
+    losses.roi_box = box_regression_loss(roi.deltas, drawn.roi_deltas, drawn.roi_labels,
+                                         box_loss_by_name(config_.roi.box_loss, "roi.box_loss"),
+                                         config_.roi.sigma, drawn.regions);
+    add(losses.roi_class, 1);
+    add(losses.roi_box, config_.roi.lambda);
+  }
+  losses.total = weighted_sum(terms, factors);
   return losses;
 }
 
 Losses FasterRcnn::losses(const ModelInput& input, const std::vector<GroundTruth>& truth,
-                          const PassKey& key, std::optional<Samples>* samples) const {
+                          const PassKey& key, std::optional<Samples>* samples,
+                          const LossParts& parts) const {
   check_input(input);
+  check_parts(parts);
   check(truth.size() == input.sizes.size(),
         "[faster_rcnn] expected ground truth of {} images, got {}", input.sizes.size(),
         truth.size());
@@ -200,52 +239,59 @@ Losses FasterRcnn::losses(const ModelInput& input, const std::vector<GroundTruth
     size_t capacity = 1;
     for (const GroundTruth& objects : truth) capacity = std::max(capacity, objects.boxes.size());
     const DType dtype = parameters_->dtype();
-    return gpu_losses(input.images,
-                      image_limits(input.sizes, config_.rpn.train.min_size, dtype, device()),
-                      truth_tensors(truth, static_cast<int64_t>(capacity), dtype, device()), key);
+    return gpu_losses(
+        input.images, image_limits(input.sizes, config_.rpn.train.min_size, dtype, device()),
+        truth_tensors(truth, static_cast<int64_t>(capacity), dtype, device()), key, parts);
   }
-  const Passed passed = forward(input.images);
+  const Passed passed =
+      forward(input.images, parts, parts.detector && (!given || parts.proposal_gradients));
   Samples drawn;
   if (given) {
     drawn = **samples;
+    check((!parts.rpn || drawn.rpn.labels) && (!parts.detector || drawn.roi.rois),
+          "[faster_rcnn] the given samples lack what a loss needs");
   } else {
     const Tape::NoGrad constants;
-    const Proposals proposals = propose(passed.rpn, passed.anchors, input.sizes, /*training=*/true);
-    drawn.rpn = sample_anchors(passed.anchors, input.sizes, truth, config_.rpn,
-                               {key.seed, kernels::kStreamAnchorSample, key.pass});
-    drawn.roi =
-        sample_rois(proposals, truth, config_.roi, {key.seed, kernels::kStreamRoiSample, key.pass});
+    if (parts.rpn)
+      drawn.rpn = sample_anchors(passed.anchors, input.sizes, truth, config_.rpn,
+                                 {key.seed, kernels::kStreamAnchorSample, key.pass});
+    if (parts.detector)
+      drawn.roi = sample_rois(propose(passed.rpn, passed.anchors, input.sizes, /*training=*/true),
+                              truth, config_.roi, {key.seed, kernels::kStreamRoiSample, key.pass});
     if (samples) *samples = drawn;
   }
+  const auto here = [&](const Tensor& x) { return x ? x.to(device()) : x; };
   // Without a sample (an image without objects and without inside anchors) sums are 0, not 0 / 0.
   const auto at_least_one = [](int64_t n) { return static_cast<double>(std::max<int64_t>(1, n)); };
   return combine(passed,
-                 {drawn.rpn.labels.to(device()), drawn.rpn.deltas.to(device()),
-                  drawn.roi.rois.to(device()), drawn.roi.labels.to(device()),
-                  drawn.roi.deltas.to(device()), at_least_one(drawn.rpn.sampled),
-                  at_least_one(drawn.roi.rois.dim(0)), static_cast<int64_t>(input.sizes.size())},
-                 key);
+                 {here(drawn.rpn.labels), here(drawn.rpn.deltas), here(drawn.roi.rois),
+                  here(drawn.roi.labels), here(drawn.roi.deltas), at_least_one(drawn.rpn.sampled),
+                  at_least_one(drawn.roi.rois ? drawn.roi.rois.dim(0) : 0),
+                  static_cast<int64_t>(input.sizes.size())},
+                 key, parts);
 }
 
 Losses FasterRcnn::gpu_losses(const Tensor& images, const Tensor& limits, const GpuTruth& truth,
-                              const PassKey& key) const {
-  const Passed passed = forward(images);
+                              const PassKey& key, const LossParts& parts) const {
+  check_parts(parts);
+  const Passed passed = forward(images, parts, parts.detector);
   GpuRpnTargets rpn;
   GpuRoiTargets roi;
   {
     const Tape::NoGrad constants;
-    const GpuProposals proposals =
-        gpu_proposals(passed.rpn, passed.anchors, limits, config_.rpn, config_.rpn.train);
-    rpn = gpu_sample_anchors(
-        passed.anchors, limits, truth, config_.rpn,
-        {{key.seed, kernels::kStreamAnchorSample, key.pass}, key.pass_on_device});
-    roi = gpu_sample_rois(proposals, truth, config_.roi,
-                          {{key.seed, kernels::kStreamRoiSample, key.pass}, key.pass_on_device});
+    if (parts.rpn)
+      rpn = gpu_sample_anchors(
+          passed.anchors, limits, truth, config_.rpn,
+          {{key.seed, kernels::kStreamAnchorSample, key.pass}, key.pass_on_device});
+    if (parts.detector)
+      roi = gpu_sample_rois(
+          gpu_proposals(passed.rpn, passed.anchors, limits, config_.rpn, config_.rpn.train), truth,
+          config_.roi, {{key.seed, kernels::kStreamRoiSample, key.pass}, key.pass_on_device});
   }
   return combine(passed,
                  {rpn.labels, rpn.deltas, roi.rois, roi.labels, roi.deltas, rpn.sampled,
                   roi.sampled, limits.dim(0)},
-                 key);
+                 key, parts);
 }
 
 std::vector<std::vector<ScoredBox>> FasterRcnn::detect(const ModelInput& input) const {

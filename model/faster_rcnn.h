@@ -14,7 +14,8 @@
 
 namespace frcnn {
 
-/// The four losses of a forward pass and their weighted sum, scalars.
+/// The four losses of a forward pass and their weighted sum, scalars. 0 where LossParts leaves a
+/// part out.
 struct Losses {
   Tensor rpn_class, rpn_box;  ///< L_cls and L_reg of the RPN (paper, equation 1)
   Tensor roi_class, roi_box;  ///< the same of the detection head (Fast R-CNN, equation 1)
@@ -25,6 +26,17 @@ struct Losses {
 struct Samples {
   RpnTargets rpn;
   RoiTargets roi;
+};
+
+/// Which losses a training pass computes, and whether the detector's reach the RPN's boxes. The
+/// defaults are approximate joint training.
+struct LossParts {
+  bool rpn = true;       ///< false: rpn_class and rpn_box are 0, and no anchors are sampled
+  bool detector = true;  ///< false: roi_class and roi_box are 0, and nothing is proposed or pooled
+  /// Non-approximate joint training (paper, section 3.2): the detector's losses flow through the
+  /// coordinates of the sampled proposals into the RPN's box deltas. Needs a RoI layer that is
+  /// differentiable in them: UsageError with roi.layer = "roi_pool".
+  bool proposal_gradients = false;
 };
 
 /// Names the random numbers of one training pass.
@@ -46,19 +58,20 @@ class FasterRcnn {
   FasterRcnn(const ModelConfig& config, int64_t classes, uint64_t seed = 1,
              DType dtype = DType::f32, bool fill = true, Device device = {});
 
-  /// Approximate joint training (paper, section 3.2): both losses on one pass, proposals are
-  /// constants. With `samples` holding values they are used; otherwise it receives what was
-  /// sampled.
+  /// Joint training (paper, section 3.2): both losses on one pass, or the parts of them that
+  /// `parts` names; proposals are constants unless it says otherwise. With `samples` holding values
+  /// they are used; otherwise it receives what was sampled. What a part needs alone may be missing
+  /// there when the part is.
   ///
   /// On a GPU the samples stay on the device, roi.batch rows per image of which some may be unused,
   /// and `samples` may only hold values. Losses are of type f64 there.
   Losses losses(const ModelInput& input, const std::vector<GroundTruth>& truth, const PassKey& key,
-                std::optional<Samples>* samples = nullptr) const;
+                std::optional<Samples>* samples = nullptr, const LossParts& parts = {}) const;
 
   /// The same with inputs that are on the device already, which is all that a recorded step may do:
   /// nothing in it waits for the host. limits: image_limits() with rpn.train.min_size.
   Losses gpu_losses(const Tensor& images, const Tensor& limits, const GpuTruth& truth,
-                    const PassKey& key) const;
+                    const PassKey& key, const LossParts& parts = {}) const;
   /// detect() without the way back to the host. limits: with rpn.test.min_size and test.min_size.
   GpuDetections gpu_detect(const Tensor& images, const Tensor& proposal_limits,
                            const Tensor& detection_limits) const;
@@ -95,9 +108,11 @@ class FasterRcnn {
   struct Drawn;
   struct Passed;
   struct Recorded;
-  Passed forward(const Tensor& images) const;
+  Passed forward(const Tensor& images, const LossParts& parts, bool proposals) const;
   std::vector<std::vector<ScoredBox>> detect_on_gpu(const ModelInput& input) const;
-  Losses combine(const Passed& passed, const Drawn& drawn, const PassKey& key) const;
+  Losses combine(const Passed& passed, const Drawn& drawn, const PassKey& key,
+                 const LossParts& parts) const;
+  void check_parts(const LossParts& parts) const;
 
   ModelConfig config_;
   int64_t classes_;
