@@ -98,6 +98,33 @@ void check_arguments(const RunFolder& folder, const TrainArguments& arguments) {
   }
 }
 
+/// Each branch's rule and its effective rates at the coming step, of weights and of biases.
+void print_optimizer(const Config& config, const Trainer& trainer) {
+  const auto rates = trainer.learning_rates();
+  const auto settings = trainer.optimizer_settings();
+  const auto rate_of = [&](const std::string& name) {
+    for (const auto& [group, rate] : rates)
+      if (group == name) return rate;
+    return 0.0;
+  };
+  const char* title = "optimiser ";
+  for (const auto& [name, rule] : settings) {
+    if (name.find(' ') != std::string::npos) continue;  // biases and norms stand in these lines
+    const bool moments = rule.has_moments();
+    std::fprintf(
+        stderr, "%s %s\n", title,
+        fmt::format("{}: {}, lr {:g} at step {} (biases {:g}), {} {:g}{}, weight decay {:g}; {}",
+                    name, name_of(rule.method), rate_of(name), trainer.steps(),
+                    rate_of(name + " biases"), moments ? "beta1" : "momentum", rule.momentum,
+                    moments ? fmt::format(", beta2 {:g}", rule.beta2) : "", rule.weight_decay,
+                    rule.schedule.text())
+            .c_str());
+    title = "          ";
+  }
+  std::fprintf(stderr, "           lr per picture %g\n",
+               config.optimizer.lr / (config.train.batch * config.train.iter_size));
+}
+
 void print_summary(const Config& config, const Dataset& training, const Dataset* validation,
                    const RunFolder& folder, TrainRun& run) {
   Trainer& trainer = run.trainer();
@@ -142,13 +169,7 @@ void print_summary(const Config& config, const Dataset& training, const Dataset*
                static_cast<double>(trainer.total_steps()) * t.batch * t.iter_size /
                    static_cast<double>(training.images.size()),
                static_cast<unsigned long>(t.seed));
-  std::string rates;
-  for (const auto& [name, rate] : trainer.learning_rates())
-    if (name.find(' ') == std::string::npos)  // the groups of biases and norms follow from these
-      rates += fmt::format("{}{} {:g}", rates.empty() ? "" : ", ", name, rate);
-  std::fprintf(stderr, "rates      at step %ld: %s; biases x %g; lr per picture %g\n",
-               static_cast<long>(trainer.steps()), rates.c_str(), config.optimizer.bias_lr_factor,
-               config.optimizer.lr / (t.batch * t.iter_size));
+  print_optimizer(config, trainer);
   if (trainer.steps() > 0)
     std::fprintf(stderr, "resumed    at step %ld\n", static_cast<long>(trainer.steps()));
 }

@@ -1,6 +1,7 @@
 #include "engine/optimizer.h"
 
 #include <cmath>
+#include <iterator>
 
 #include "engine/dispatch.h"
 #include "kernels/elementwise/reductions.h"
@@ -8,6 +9,22 @@
 #include "kernels/optim/sgd.h"
 
 namespace frcnn {
+namespace {
+
+constexpr const char* kMethods[] = {"sgd", "nesterov", "adam", "adamw"};
+
+}  // namespace
+
+const char* name_of(GroupSettings::Method method) {
+  return kMethods[static_cast<size_t>(method)];
+}
+
+GroupSettings::Method method_by_name(const std::string& name, const std::string& key) {
+  for (size_t i = 0; i < std::size(kMethods); ++i)
+    if (name == kMethods[i]) return static_cast<GroupSettings::Method>(i);
+  throw UsageError(fmt::format(
+      "{} must be one of \"sgd\", \"nesterov\", \"adam\", \"adamw\", found \"{}\"", key, name));
+}
 
 void Optimizer::add_group(const std::string& name, const std::vector<Parameter>& parameters,
                           const GroupSettings& settings) {
@@ -27,8 +44,7 @@ void Optimizer::add_group(const std::string& name, const std::vector<Parameter>&
   group.values = Tensor::zeros({size}, dtype, device);
   group.gradients = Tensor::zeros({size}, dtype, device);
   group.state1 = Tensor::zeros({size}, dtype, device);
-  if (settings.method == GroupSettings::Method::adam)
-    group.state2 = Tensor::zeros({size}, dtype, device);
+  if (settings.has_moments()) group.state2 = Tensor::zeros({size}, dtype, device);
   for (size_t i = 0; i < group.parameters.size(); ++i) {
     Tensor& tensor = group.parameters[i].tensor;
     const auto part = [&](const Tensor& bucket) {
@@ -83,14 +99,20 @@ void Optimizer::step(double grad_scale, double clip_norm) {
     const int64_t count = group.values.numel();
     with_float(group.values.dtype(), "optimizer", [&](auto t) {
       using T = decltype(t);
-      if (s.method == GroupSettings::Method::adam) {
-        const kernels::AdamParams p{lr,         s.momentum, s.beta2, s.epsilon, s.weight_decay,
-                                    grad_scale, false};
+      if (s.has_moments()) {
+        const kernels::AdamParams p{lr,
+                                    s.momentum,
+                                    s.beta2,
+                                    s.epsilon,
+                                    s.weight_decay,
+                                    grad_scale,
+                                    s.method == GroupSettings::Method::adamw};
         kernels::cpu::adam_step(count, p, step_ + 1, group.gradients.data<T>(),
                                 group.values.data<T>(), group.state1.data<T>(),
                                 group.state2.data<T>());
       } else {
-        const kernels::SgdParams p{lr, s.momentum, s.weight_decay, grad_scale, false};
+        const kernels::SgdParams p{lr, s.momentum, s.weight_decay, grad_scale,
+                                   s.method == GroupSettings::Method::nesterov};
         kernels::cpu::sgd_step(count, p, group.gradients.data<T>(), group.values.data<T>(),
                                group.state1.data<T>());
       }
@@ -107,17 +129,23 @@ std::vector<std::pair<std::string, double>> Optimizer::learning_rates() const {
   return rates;
 }
 
+std::vector<std::pair<std::string, GroupSettings>> Optimizer::settings() const {
+  std::vector<std::pair<std::string, GroupSettings>> all;
+  for (const Group& group : groups_) all.emplace_back(group.name, group.settings);
+  return all;
+}
+
 std::vector<std::pair<std::string, Tensor>> Optimizer::state() const {
   std::vector<std::pair<std::string, Tensor>> result;
   for (const Group& group : groups_) {
-    const bool adam = group.settings.method == GroupSettings::Method::adam;
+    const bool moments = group.settings.has_moments();
     for (size_t i = 0; i < group.parameters.size(); ++i) {
       const Parameter& p = group.parameters[i];
       const auto part = [&](const Tensor& bucket) {
         return bucket.rows(group.offsets[i], p.tensor.numel()).view(p.tensor.shape());
       };
-      result.emplace_back((adam ? "moment1." : "momentum.") + p.name, part(group.state1));
-      if (adam) result.emplace_back("moment2." + p.name, part(group.state2));
+      result.emplace_back((moments ? "moment1." : "momentum.") + p.name, part(group.state1));
+      if (moments) result.emplace_back("moment2." + p.name, part(group.state2));
     }
   }
   return result;

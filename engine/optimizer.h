@@ -13,16 +13,24 @@
 
 namespace frcnn {
 
-/// Rule and rates of one parameter group. Update equations: kernels/optim/sgd.h and adam.h.
+/// Rule and rates of one parameter group. Update equations: kernels/optim/sgd.h (sgd, nesterov) and
+/// adam.h (adam, and adamw with decoupled weight decay).
 struct GroupSettings {
-  enum class Method { sgd, adam };
+  enum class Method : uint8_t { sgd, nesterov, adam, adamw };
   Method method = Method::sgd;
-  StepSchedule schedule;
+  Schedule schedule;
   double lr_factor = 1;   ///< times schedule.at(step): 2 for biases in the paper's code
   double momentum = 0.9;  ///< adam: beta1
   double weight_decay = 0.0005;
   double beta2 = 0.999, epsilon = 1e-8;
+
+  /// Two moments per weight instead of one velocity.
+  bool has_moments() const { return method == Method::adam || method == Method::adamw; }
 };
+
+const char* name_of(GroupSettings::Method method);
+/// "sgd", "nesterov", "adam" or "adamw"; UsageError naming `key` for other words.
+GroupSettings::Method method_by_name(const std::string& name, const std::string& key);
 
 /// Updates groups of parameters. Values, gradients and optimiser state of a group each lie in one
 /// flat bucket (every parameter padded to 64 bytes), so that an update is one pass over three or
@@ -51,9 +59,11 @@ class Optimizer {
   void set_steps(int64_t steps) { step_ = steps; }
   /// Effective rate of a group at the coming step, by name, for logs.
   std::vector<std::pair<std::string, double>> learning_rates() const;
+  /// Rules of the groups by name, for summaries.
+  std::vector<std::pair<std::string, GroupSettings>> settings() const;
 
-  /// Momenta by name ("momentum.<parameter>", adam: "moment1." and "moment2."): views into the
-  /// buckets, for checkpoints.
+  /// Momenta by name ("momentum.<parameter>", adam and adamw: "moment1." and "moment2."): views
+  /// into the buckets, for checkpoints.
   std::vector<std::pair<std::string, Tensor>> state() const;
   /// L2 norm of all gradients at the last step, before scaling down; 0 unless clip_norm was given.
   /// On a GPU it waits for the device.

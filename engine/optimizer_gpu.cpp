@@ -102,15 +102,19 @@ void Optimizer::launch_update(double clip_norm) {
         const GroupSettings& s = group.settings;
         const int64_t size = group.values.numel();
         // Rate and scale are in on_device[i].
-        if (s.method == GroupSettings::Method::adam)
-          gpu::adam_step<kBackend>(
-              on.stream, size, {1, s.momentum, s.beta2, s.epsilon, s.weight_decay, 1, false},
-              step_ + 1, group.gradients.data<T>(), group.values.data<T>(), group.state1.data<T>(),
-              group.state2.data<T>(), on_device + i, checks[i]);
+        if (s.has_moments())
+          gpu::adam_step<kBackend>(on.stream, size,
+                                   {1, s.momentum, s.beta2, s.epsilon, s.weight_decay, 1,
+                                    s.method == GroupSettings::Method::adamw},
+                                   step_ + 1, group.gradients.data<T>(), group.values.data<T>(),
+                                   group.state1.data<T>(), group.state2.data<T>(), on_device + i,
+                                   checks[i]);
         else
-          gpu::sgd_step<kBackend>(on.stream, size, {1, s.momentum, s.weight_decay, 1, false},
-                                  group.gradients.data<T>(), group.values.data<T>(),
-                                  group.state1.data<T>(), on_device + i, checks[i]);
+          gpu::sgd_step<kBackend>(
+              on.stream, size,
+              {1, s.momentum, s.weight_decay, 1, s.method == GroupSettings::Method::nesterov},
+              group.gradients.data<T>(), group.values.data<T>(), group.state1.data<T>(),
+              on_device + i, checks[i]);
       });
   });
 }

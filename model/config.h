@@ -128,22 +128,29 @@ struct ModelConfig {
 /// Settings of one branch's optimiser; unset fields take the common value.
 struct OptimizerOverride {
   std::optional<std::string> method;
-  std::optional<double> lr, momentum, weight_decay;
+  std::optional<double> lr, momentum, weight_decay, beta2, epsilon;
+  std::optional<double> bias_lr_factor, bias_decay_factor;
+  std::optional<std::string> schedule;
   std::optional<std::vector<double>> lr_steps;  // fractions of the run, as below
+  std::optional<double> gamma, final_share, power;
+  std::optional<int> warmup_steps;
+  std::optional<double> warmup_factor;
 };
 
 struct OptimizerConfig {
-  std::string method = "sgd";  // "sgd" | "adam"
+  std::string method = "sgd";  // "sgd" | "nesterov" | "adam" | "adamw"
   double lr = 0.001;           // per step, for the whole batch
   double momentum = 0.9;
   double weight_decay = 0.0005;
-  double beta2 = 0.999, epsilon = 1e-8;  // adam (momentum is its beta1)
+  double beta2 = 0.999, epsilon = 1e-8;  // adam, adamw (momentum is their beta1)
   double bias_lr_factor = 2;
   double bias_decay_factor = 0;
-  std::string schedule = "step";
-  std::vector<double> lr_steps = {0.75};  // as fraction of train.steps where lr is times gamma
+  std::string schedule = "step";          // "constant" | "step" | "cosine" | "polynomial"
+  std::vector<double> lr_steps = {0.75};  // step: fraction of train.steps where lr is times gamma
   double gamma = 0.1;
-  int warmup_steps = 0;  // lr grows linearly from warmup_factor * lr
+  double final_share = 0;  // cosine, polynomial: share of lr at the end of the run
+  double power = 1;        // polynomial
+  int warmup_steps = 0;    // lr grows linearly from warmup_factor * lr
   double warmup_factor = 0.1;
   double clip_norm = 0;  // L2 norm limit of all gradients together; 0 none
   OptimizerOverride backbone, rpn, detector;

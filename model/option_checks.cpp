@@ -1,5 +1,8 @@
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "kernels/launch/check.h"
 #include "model/options.h"
@@ -41,20 +44,58 @@ void check_model(const ModelConfig& model, const std::string& name) {
           roi.foreground_iou);
 }
 
-void check_steps(const std::vector<double>& steps, const std::string& key,
-                 const std::string& name) {
-  require(std::is_sorted(steps.begin(), steps.end()), name, "{} must be in ascending order", key);
+/// Settings of one branch with the common ones where it has none. `section` is "optimizer" or
+/// "optimizer.rpn", ...: a message names the key that was written.
+void check_optimizer(const OptimizerConfig& common, const OptimizerOverride& own,
+                     const std::string& section, const std::string& name) {
+  const auto key = [&](bool has_own, const char* field) {
+    return fmt::format("{}.{}", has_own ? section : "optimizer", field);
+  };
+  const std::string method = own.method.value_or(common.method);
+  const double lr = own.lr.value_or(common.lr), momentum = own.momentum.value_or(common.momentum);
+  require(!method.starts_with("adam") || lr <= 1, name,
+          "{} = {} must be 0 to 1 with method \"{}\", whose steps are about lr for every weight; "
+          "0.0001 to 0.001 is usual",
+          key(own.lr.has_value(), "lr"), lr, method);
+  require(method != "nesterov" || momentum > 0, name,
+          "{} = {} must be above 0 with method \"nesterov\"; plain descent is \"sgd\"",
+          key(own.momentum.has_value(), "momentum"), momentum);
+  const std::vector<double>& steps = own.lr_steps ? *own.lr_steps : common.lr_steps;
+  require(std::is_sorted(steps.begin(), steps.end()), name, "{} = [{}] must be in ascending order",
+          key(own.lr_steps.has_value(), "lr_steps"), fmt::join(steps, ", "));
+}
+
+/// A branch's number that its schedule or method does not use is a mistake.
+void check_used(const OptimizerConfig& common, const OptimizerOverride& own,
+                const std::string& section, const std::string& name) {
+  const std::string schedule = own.schedule.value_or(common.schedule);
+  const std::string method = own.method.value_or(common.method);
+  const bool falls = schedule == "cosine" || schedule == "polynomial";
+  const std::tuple<const char*, bool, bool> fields[] = {
+      {"lr_steps", own.lr_steps.has_value(), schedule == "step"},
+      {"gamma", own.gamma.has_value(), schedule == "step"},
+      {"final_share", own.final_share.has_value(), falls},
+      {"power", own.power.has_value(), schedule == "polynomial"},
+      {"beta2", own.beta2.has_value(), method.starts_with("adam")},
+      {"epsilon", own.epsilon.has_value(), method.starts_with("adam")}};
+  for (const auto& [field, given, used] : fields)
+    require(!given || used, name,
+            "{}.{} has no effect with method \"{}\" and schedule \"{}\"; remove it or set "
+            "{}.method or {}.schedule",
+            section, field, method, schedule, section, section);
 }
 
 void check_training(const Config& config, const std::string& name) {
   const OptimizerConfig& optimizer = config.optimizer;
-  check_steps(optimizer.lr_steps, "optimizer.lr_steps", name);
-  for (const auto& [part, key] : {std::pair(&optimizer.backbone, "optimizer.backbone.lr_steps"),
-                                  std::pair(&optimizer.rpn, "optimizer.rpn.lr_steps"),
-                                  std::pair(&optimizer.detector, "optimizer.detector.lr_steps")})
-    if (part->lr_steps) check_steps(*part->lr_steps, key, name);
-  require(config.train.steps > 0 || config.train.epochs > 0, name,
-          "train.steps or train.epochs must be above 0");
+  check_optimizer(optimizer, {}, "optimizer", name);
+  for (const auto& [own, section] : {std::pair(&optimizer.backbone, "optimizer.backbone"),
+                                     std::pair(&optimizer.rpn, "optimizer.rpn"),
+                                     std::pair(&optimizer.detector, "optimizer.detector")}) {
+    check_optimizer(optimizer, *own, section, name);
+    check_used(optimizer, *own, section, name);
+  }
+  const TrainConfig& train = config.train;
+  require(train.steps > 0 || train.epochs > 0, name, "train.steps or train.epochs must be above 0");
 }
 
 void check_data(const DataConfig& data, const std::string& name) {

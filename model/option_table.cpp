@@ -1,57 +1,10 @@
-#include "model/option_table.h"
-
-#include <initializer_list>
+#include "model/option_rows.h"
 
 namespace frcnn {
+
+using namespace option_table;
+
 namespace {
-
-constexpr double kNone = std::numeric_limits<double>::infinity();
-const Range kAny{};
-const Range kFraction{0, 1};
-const Range kPositive{0, kNone, true};
-const Range kNotNegative{0, kNone};
-const Range kCount{1, 2147483647};
-const Range kCountOrZero{0, 2147483647};
-
-using Choices = std::vector<std::string>;
-using Rows = std::vector<OptionRow>;
-
-// The field as a captureless lambda, so that a row names it once.
-#define FIELD(member) +[](Config& c) -> decltype((c.member)) { return c.member; }
-
-template <typename T>
-OptionRow row(std::string key, FieldOf<T> field, Range range, std::string unit, std::string help,
-              std::string source = "") {
-  return {std::move(key),  Field(field),     range, {}, 0, false, std::move(unit),
-          std::move(help), std::move(source)};
-}
-
-template <typename T>
-OptionRow row(std::string key, FieldOf<T> field, Choices choices, std::string help,
-              std::string source = "") {
-  return {std::move(key),  Field(field),     {}, std::move(choices), 0, false, "",
-          std::move(help), std::move(source)};
-}
-
-template <typename T>
-OptionRow row(std::string key, FieldOf<T> field, std::string help, std::string source = "") {
-  return row(std::move(key), field, kAny, "", std::move(help), std::move(source));
-}
-
-OptionRow with_length(OptionRow r, size_t length) {
-  r.length = length;
-  return r;
-}
-
-OptionRow maybe_empty(OptionRow r) {
-  r.may_be_empty = true;
-  return r;
-}
-
-void append(Rows& rows, Rows more) {
-  rows.insert(rows.end(), std::make_move_iterator(more.begin()),
-              std::make_move_iterator(more.end()));
-}
 
 Rows init_rows(const std::string& section, FieldOf<std::string> method, FieldOf<double> scale,
                const std::string& what, const std::string& source) {
@@ -266,62 +219,6 @@ Rows test_rows() {
       row("test.min_size", FIELD(model.test.min_size), kNotNegative, "pixels",
           "detections with a shorter side, in pixels of the original picture, are dropped"),
   };
-}
-
-template <typename Method, typename Number, typename List>
-Rows override_rows(const std::string& section, const std::string& part, Method method, Number lr,
-                   Number momentum, Number decay, List steps) {
-  return {
-      row(section + ".method", method, Choices{"sgd", "adam"}, "of the " + part + " alone"),
-      row(section + ".lr", lr, kNotNegative, "", "of the " + part + " alone"),
-      row(section + ".momentum", momentum, Range{0, 0.9999999}, "", "of the " + part + " alone"),
-      row(section + ".weight_decay", decay, kNotNegative, "", "of the " + part + " alone"),
-      maybe_empty(row(section + ".lr_steps", steps, Range{0, 1, true}, "share of the run",
-                      "of the " + part + " alone")),
-  };
-}
-#define OVERRIDE_FIELDS(member)                                                               \
-  FIELD(member.method), FIELD(member.lr), FIELD(member.momentum), FIELD(member.weight_decay), \
-      FIELD(member.lr_steps)
-
-Rows optimizer_rows() {
-  Rows rows = {
-      row("optimizer.method", FIELD(optimizer.method), Choices{"sgd", "adam"},
-          "sgd: stochastic gradient descent with momentum", "section 3.1.3"),
-      row("optimizer.lr", FIELD(optimizer.lr), kNotNegative, "",
-          "learning rate of a step, for the whole batch", "section 3.1.3"),
-      row("optimizer.momentum", FIELD(optimizer.momentum), Range{0, 0.9999999}, "",
-          "share of the last update kept; adam: beta1", "section 3.1.3"),
-      row("optimizer.weight_decay", FIELD(optimizer.weight_decay), kNotNegative, "",
-          "times the weight is added to its gradient", "section 3.1.3"),
-      row("optimizer.beta2", FIELD(optimizer.beta2), Range{0, 0.9999999}, "",
-          "adam: decay of the squared gradients' mean"),
-      row("optimizer.epsilon", FIELD(optimizer.epsilon), kPositive, "",
-          "adam: added to the divisor"),
-      row("optimizer.bias_lr_factor", FIELD(optimizer.bias_lr_factor), kNotNegative, "",
-          "learning rate of biases relative to weights", "original code"),
-      row("optimizer.bias_decay_factor", FIELD(optimizer.bias_decay_factor), kNotNegative, "",
-          "weight decay of biases relative to weights", "original code"),
-      row("optimizer.schedule", FIELD(optimizer.schedule), Choices{"step"},
-          "step: lr is multiplied by gamma at every entry of lr_steps", "section 3.1.3"),
-      maybe_empty(row("optimizer.lr_steps", FIELD(optimizer.lr_steps), Range{0, 1, true},
-                      "share of the run", "where the learning rate is multiplied by gamma",
-                      "section 3.1.3 (60k of 80k)")),
-      row("optimizer.gamma", FIELD(optimizer.gamma), kPositive, "", "factor at each of lr_steps",
-          "section 3.1.3"),
-      row("optimizer.warmup_steps", FIELD(optimizer.warmup_steps), kCountOrZero, "steps",
-          "the learning rate grows linearly over these"),
-      row("optimizer.warmup_factor", FIELD(optimizer.warmup_factor), kFraction, "",
-          "share of the learning rate that the warm-up begins with"),
-      row("optimizer.clip_norm", FIELD(optimizer.clip_norm), kNotNegative, "",
-          "largest L2 norm of all gradients together; 0: no limit"),
-  };
-  append(rows,
-         override_rows("optimizer.backbone", "backbone", OVERRIDE_FIELDS(optimizer.backbone)));
-  append(rows, override_rows("optimizer.rpn", "RPN", OVERRIDE_FIELDS(optimizer.rpn)));
-  append(rows, override_rows("optimizer.detector", "detection head",
-                             OVERRIDE_FIELDS(optimizer.detector)));
-  return rows;
 }
 
 Rows train_rows() {

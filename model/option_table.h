@@ -20,8 +20,9 @@ using FieldOf = T& (*)(Config&);
 using Field =
     std::variant<FieldOf<bool>, FieldOf<int>, FieldOf<int64_t>, FieldOf<uint64_t>, FieldOf<double>,
                  FieldOf<std::string>, FieldOf<std::vector<int>>, FieldOf<std::vector<double>>,
-                 FieldOf<std::vector<std::string>>, FieldOf<std::optional<double>>,
-                 FieldOf<std::optional<std::string>>, FieldOf<std::optional<std::vector<double>>>>;
+                 FieldOf<std::vector<std::string>>, FieldOf<std::optional<int>>,
+                 FieldOf<std::optional<double>>, FieldOf<std::optional<std::string>>,
+                 FieldOf<std::optional<std::vector<double>>>>;
 
 /// Values a number, or each element of a list, may take.
 struct Range {

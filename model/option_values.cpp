@@ -178,6 +178,7 @@ std::optional<std::string> value_text(const OptionRow& row, const Config& config
         auto& value = field(fields);
         using T = std::decay_t<decltype(value)>;
         if constexpr (std::is_same_v<T, std::optional<double>> ||
+                      std::is_same_v<T, std::optional<int>> ||
                       std::is_same_v<T, std::optional<std::string>> ||
                       std::is_same_v<T, std::optional<std::vector<double>>>) {
           return value ? std::optional(text_of(*value)) : std::nullopt;

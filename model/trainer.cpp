@@ -3,61 +3,13 @@
 #include <cmath>
 
 #include "engine/tape.h"
+#include "model/optimizer_groups.h"
 #include "model/options.h"
 #include "model/weight_import.h"
 #include "weights/weight_file.h"
 
 namespace frcnn {
 namespace {
-
-GroupSettings group_settings(const OptimizerConfig& common, const OptimizerOverride& own,
-                             const std::string& branch, bool bias, int64_t total_steps) {
-  GroupSettings s;
-  const std::string method = own.method.value_or(common.method);
-  check(method == "sgd" || method == "adam",
-        "optimizer.{}.method: expected \"sgd\" or \"adam\", got \"{}\"", branch, method);
-  s.method = method == "adam" ? GroupSettings::Method::adam : GroupSettings::Method::sgd;
-  s.schedule.base = own.lr.value_or(common.lr);
-  for (const double at : own.lr_steps.value_or(common.lr_steps))
-    s.schedule.boundaries.push_back(std::llround(at * static_cast<double>(total_steps)));
-  s.schedule.gamma = common.gamma;
-  s.schedule.warmup_steps = common.warmup_steps;
-  s.schedule.warmup_factor = common.warmup_factor;
-  s.lr_factor = bias ? common.bias_lr_factor : 1;
-  s.momentum = own.momentum.value_or(common.momentum);
-  s.weight_decay =
-      own.weight_decay.value_or(common.weight_decay) * (bias ? common.bias_decay_factor : 1);
-  s.beta2 = common.beta2;
-  s.epsilon = common.epsilon;
-  return s;
-}
-
-/// Three branches with a group each for weights and biases. Scales of batch norm go with the
-/// weights' rate and the biases' decay.
-void add_groups(Optimizer& optimizer, const FasterRcnn& model, const OptimizerConfig& config,
-                int64_t total_steps) {
-  const std::tuple<const char*, const char*, const OptimizerOverride*> branches[] = {
-      {"backbone", "backbone.", &config.backbone},
-      {"rpn", "rpn.", &config.rpn},
-      {"detector", "head.", &config.detector}};
-  for (const auto& [branch, prefix, own] : branches) {
-    std::vector<Parameter> weights, biases, norms;
-    for (const Parameter& p : model.parameters().all()) {
-      if (!p.name.starts_with(prefix) || !p.trainable()) continue;
-      (p.kind == ParameterKind::weight ? weights
-       : p.kind == ParameterKind::bias ? biases
-                                       : norms)
-          .push_back(p);
-    }
-    const GroupSettings plain = group_settings(config, *own, branch, false, total_steps);
-    const GroupSettings bias = group_settings(config, *own, branch, true, total_steps);
-    GroupSettings norm = bias;
-    norm.lr_factor = 1;
-    optimizer.add_group(branch, weights, plain);
-    optimizer.add_group(fmt::format("{} biases", branch), biases, bias);
-    optimizer.add_group(fmt::format("{} norms", branch), norms, norm);
-  }
-}
 
 void copy_checked(const std::string& name, Tensor target, const Tensor& source,
                   const std::string& file) {
@@ -113,7 +65,7 @@ Trainer::Trainer(const Config& config, const std::vector<std::string>& classes, 
     options.any_preprocess = config.model.backbone.weights_preprocess == "any";
     import_log_ = import_weights(*WeightFile::open(weights), import_target(*model_), options);
   }
-  add_groups(optimizer_, *model_, config.optimizer, total_steps);
+  add_parameter_groups(optimizer_, model_->parameters(), config.optimizer, total_steps);
   optimizer_.zero_grad();
   if (device.is_gpu()) gpu_ = make_gpu_state(device);
 }

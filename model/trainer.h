@@ -57,6 +57,10 @@ class Trainer {
   std::vector<std::pair<std::string, double>> learning_rates() const {
     return optimizer_.learning_rates();
   }
+  /// Rules of the parameter groups by name (model/optimizer_groups.h).
+  std::vector<std::pair<std::string, GroupSettings>> optimizer_settings() const {
+    return optimizer_.settings();
+  }
 
  private:
   Config config_;

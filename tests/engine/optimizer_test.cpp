@@ -18,12 +18,12 @@ void set_gradient(const Tensor& parameter, const std::vector<double>& values) {
 }  // namespace
 
 TEST_CASE("A14 schedule: 0.001 for 60k mini-batches, 0.0001 for 20k; warm-up is linear") {
-  StepSchedule paper{0.001, {60000}, 0.1, 0, 0.1};
+  Schedule paper{0.001, {60000}, 0.1, 0, 0.1};
   CHECK(paper.at(0) == 0.001);
   CHECK(paper.at(59999) == 0.001);
   CHECK(paper.at(60000) == Approx(0.0001).epsilon(1e-12));
   CHECK(paper.at(79999) == Approx(0.0001).epsilon(1e-12));
-  StepSchedule warm{0.01, {100}, 0.1, 10, 0.1};
+  Schedule warm{0.01, {100}, 0.1, 10, 0.1};
   CHECK(warm.at(0) == Approx(0.001));
   CHECK(warm.at(5) == Approx(0.0055));
   CHECK(warm.at(10) == 0.01);
