@@ -22,7 +22,8 @@ ModelInput to_model_input(const std::vector<Sample>& samples) {
   for (const Sample& s : samples) {
     copy_padded(s, height, width, out);
     out += 3 * height * width;
-    input.sizes.push_back({s.height, s.width, s.scale_y, s.scale_x});
+    input.sizes.push_back(
+        {s.height, s.width, s.scale_y, s.scale_x, s.padded_height, s.padded_width});
   }
   return input;
 }

@@ -167,6 +167,11 @@ Batch Loader::next() {
     ++state.taken;
     state.room.notify_all();
   }
+  std::stable_sort(batch.samples.begin(), batch.samples.end(),
+                   [](const Sample& a, const Sample& b) {
+                     return std::pair(a.padded_height, a.padded_width) <
+                            std::pair(b.padded_height, b.padded_width);
+                   });
   batch.cursor = state.delivered;
   state.waited += std::chrono::steady_clock::now() - begin;
   return batch;

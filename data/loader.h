@@ -28,6 +28,8 @@ struct LoaderCursor {
 };
 
 struct Batch {
+  /// In order of their padded sizes, so that equal ones are neighbours and pass through the network
+  /// together; those of one size in the order of the stream.
   std::vector<Sample> samples;
   LoaderCursor cursor;  ///< after this batch: a loader started from here goes on with the next one
 };

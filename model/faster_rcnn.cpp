@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <mutex>
+#include <numeric>
 
 #include "engine/dispatch.h"
 #include "engine/ops/elementwise.h"
@@ -13,6 +14,7 @@
 #include "engine/tape.h"
 #include "engine/uploader.h"
 #include "kernels/boxes/anchors.h"
+#include "model/batch_parts.h"
 #include "model/detections.h"
 
 namespace frcnn {
@@ -23,11 +25,37 @@ void check_input(const ModelInput& input) {
             input.images.dim(0) == static_cast<int64_t>(input.sizes.size()),
         "[faster_rcnn] expected images (N, 3, H, W) and N sizes, got {} and {}",
         input.images.shape().string(), input.sizes.size());
+  const auto fits = [](int64_t side, int64_t padded, int64_t batch) {
+    return side > 0 && side <= batch && (padded == 0 || (side <= padded && padded <= batch));
+  };
   for (const InputSize& size : input.sizes)
-    check(size.height > 0 && size.width > 0 && size.height <= input.images.dim(2) &&
-              size.width <= input.images.dim(3),
-          "[faster_rcnn] an image of {} x {} does not fit the batch {}", size.height, size.width,
+    check(fits(size.height, size.padded_height, input.images.dim(2)) &&
+              fits(size.width, size.padded_width, input.images.dim(3)),
+          "[faster_rcnn] an image of {} x {} (padded {} x {}) does not fit the batch {}",
+          size.height, size.width, size.padded_height, size.padded_width,
           input.images.shape().string());
+}
+
+/// Without a sample (an image without objects and without inside anchors) sums are 0, not 0 / 0.
+double at_least_one(int64_t n) {
+  return static_cast<double>(std::max<int64_t>(1, n));
+}
+
+/// The detector's part of given samples for images [first, first + count) of a batch.
+Samples samples_of_run(const Samples& all, const std::vector<int64_t>& rows, size_t first,
+                       size_t count) {
+  const auto at = [&](size_t i) { return rows.begin() + static_cast<std::ptrdiff_t>(i); };
+  const int64_t begin = std::accumulate(rows.begin(), at(first), int64_t{0});
+  const int64_t own = std::accumulate(at(first), at(first + count), int64_t{0});
+  Samples run;
+  run.roi.rois = all.roi.rois.rows(begin, own).clone();
+  run.roi.labels = all.roi.labels.rows(begin, own);
+  run.roi.deltas = all.roi.deltas.rows(begin, own);
+  with_float(run.roi.rois.dtype(), "faster_rcnn", [&](auto t) {
+    using T = decltype(t);
+    for (int64_t r = 0; r < own; ++r) run.roi.rois.data<T>()[5 * r] -= static_cast<T>(first);
+  });
+  return run;
 }
 
 }  // namespace
@@ -141,11 +169,13 @@ struct FasterRcnn::Passed {
   Stride stride;
 };
 
-/// Samples with what their losses are divided by, on the model's device.
+/// Samples on the model's device, rows in order of their images, and for each image what its losses
+/// are divided by.
 struct FasterRcnn::Drawn {
   Tensor rpn_labels, rpn_deltas, rois, roi_labels, roi_deltas;
-  LossNormaliser sampled = 1.0, regions = 1.0;
   int64_t images = 1;
+  std::vector<int64_t> roi_rows;                 // rows of `rois` by image
+  std::vector<LossNormaliser> sampled, regions;  // by image
 };
 
 void FasterRcnn::check_parts(const LossParts& parts) const {
@@ -190,23 +220,31 @@ Losses FasterRcnn::combine(const Passed& passed, const Drawn& drawn, const PassK
     terms.push_back(loss);
     factors.push_back(factor);
   };
+  const auto images = static_cast<size_t>(drawn.images);
   if (parts.rpn) {
     const bool paper = config_.rpn.normaliser == "paper";
     check(paper || config_.rpn.normaliser == "batch",
           "rpn.normaliser: expected \"batch\" or \"paper\", got \"{}\"", config_.rpn.normaliser);
+    const std::vector<int64_t> rows(images, drawn.rpn_labels.dim(0) / drawn.images);
+    const auto logits = split_rows(passed.rpn.logits, rows),
+               deltas = split_rows(passed.rpn.deltas, rows),
+               labels = split_rows(drawn.rpn_labels, rows),
+               targets = split_rows(drawn.rpn_deltas, rows);
     // Equation 1 of the paper: N_cls is the mini-batch, N_reg the number of anchor locations.
-    LossNormaliser n_cls = drawn.sampled, n_reg = drawn.sampled;
-    if (paper) {
-      const auto images = static_cast<double>(drawn.images);
-      n_cls = config_.rpn.batch * images;
-      n_reg = static_cast<double>(passed.rpn.map_h * passed.rpn.map_w) * images;
-    }
-    losses.rpn_class = config_.rpn.objectness == "softmax"
-                           ? softmax_cross_entropy(passed.rpn.logits, drawn.rpn_labels, n_cls)
-                           : sigmoid_cross_entropy(passed.rpn.logits, drawn.rpn_labels, n_cls);
-    losses.rpn_box = box_regression_loss(passed.rpn.deltas, drawn.rpn_deltas, drawn.rpn_labels,
-                                         box_loss_by_name(config_.rpn.box_loss, "rpn.box_loss"),
-                                         config_.rpn.sigma, n_reg);
+    const auto cells = static_cast<double>(passed.rpn.map_h * passed.rpn.map_w);
+    const auto n_cls = [&](size_t n) {
+      return paper ? LossNormaliser(config_.rpn.batch) : drawn.sampled[n];
+    };
+    losses.rpn_class = mean_over_images(images, [&](size_t n) {
+      return config_.rpn.objectness == "softmax"
+                 ? softmax_cross_entropy(logits[n], labels[n], n_cls(n))
+                 : sigmoid_cross_entropy(logits[n], labels[n], n_cls(n));
+    });
+    losses.rpn_box = mean_over_images(images, [&](size_t n) {
+      return box_regression_loss(
+          deltas[n], targets[n], labels[n], box_loss_by_name(config_.rpn.box_loss, "rpn.box_loss"),
+          config_.rpn.sigma, paper ? LossNormaliser(cells) : drawn.sampled[n]);
+    });
     add(losses.rpn_class, 1);
     add(losses.rpn_box, config_.rpn.lambda);
   }
@@ -214,10 +252,18 @@ Losses FasterRcnn::combine(const Passed& passed, const Drawn& drawn, const PassK
     const StepKey dropout_key{{key.seed, kernels::kStreamDropout, key.pass}, key.pass_on_device};
     const RoiOutput roi =
         head_.forward(passed.map, drawn.rois, passed.stride.y, passed.stride.x, &dropout_key);
-    losses.roi_class = softmax_cross_entropy(roi.logits, drawn.roi_labels, drawn.regions);
-    losses.roi_box = box_regression_loss(roi.deltas, drawn.roi_deltas, drawn.roi_labels,
-                                         box_loss_by_name(config_.roi.box_loss, "roi.box_loss"),
-                                         config_.roi.sigma, drawn.regions);
+    const auto logits = split_rows(roi.logits, drawn.roi_rows),
+               deltas = split_rows(roi.deltas, drawn.roi_rows),
+               labels = split_rows(drawn.roi_labels, drawn.roi_rows),
+               targets = split_rows(drawn.roi_deltas, drawn.roi_rows);
+    losses.roi_class = mean_over_images(images, [&](size_t n) {
+      return softmax_cross_entropy(logits[n], labels[n], drawn.regions[n]);
+    });
+    losses.roi_box = mean_over_images(images, [&](size_t n) {
+      return box_regression_loss(deltas[n], targets[n], labels[n],
+                                 box_loss_by_name(config_.roi.box_loss, "roi.box_loss"),
+                                 config_.roi.sigma, drawn.regions[n]);
+    });
     add(losses.roi_class, 1);
     add(losses.roi_box, config_.roi.lambda);
   }
@@ -233,6 +279,39 @@ Losses FasterRcnn::losses(const ModelInput& input, const std::vector<GroundTruth
   check(truth.size() == input.sizes.size(),
         "[faster_rcnn] expected ground truth of {} images, got {}", input.sizes.size(),
         truth.size());
+  const std::vector<BatchPart> runs = batch_parts(input);
+  if (runs.size() == 1) return losses_of_run(runs[0].input, truth, key, samples, parts);
+  const bool given = samples && samples->has_value();
+  check(!samples || (given && !parts.rpn),
+        "[faster_rcnn] of images of different sizes only the detector's samples can be given");
+  std::vector<int64_t> rows;
+  if (given) rows = rois_per_image((*samples)->roi.rois, truth.size());
+  std::vector<Losses> terms;
+  std::vector<double> shares;
+  for (const BatchPart& run : runs) {
+    const size_t count = run.input.sizes.size();
+    const auto begin = truth.begin() + static_cast<std::ptrdiff_t>(run.first);
+    PassKey own = key;
+    own.pass = pass_of_part(key.pass, run.first);
+    std::optional<Samples> chosen;
+    if (given) chosen = samples_of_run(**samples, rows, run.first, count);
+    terms.push_back(losses_of_run(run.input, {begin, begin + static_cast<std::ptrdiff_t>(count)},
+                                  own, given ? &chosen : nullptr, parts));
+    shares.push_back(static_cast<double>(count) / static_cast<double>(truth.size()));
+  }
+  Losses mean;
+  for (Tensor Losses::*loss : {&Losses::rpn_class, &Losses::rpn_box, &Losses::roi_class,
+                               &Losses::roi_box, &Losses::total}) {
+    std::vector<Tensor> values;
+    for (const Losses& run : terms) values.push_back(run.*loss);
+    mean.*loss = weighted_sum(values, shares);
+  }
+  return mean;
+}
+
+Losses FasterRcnn::losses_of_run(const ModelInput& input, const std::vector<GroundTruth>& truth,
+                                 const PassKey& key, std::optional<Samples>* samples,
+                                 const LossParts& parts) const {
   const bool given = samples && samples->has_value();
   if (device().is_gpu() && !given) {
     check(!samples, "[faster_rcnn] on a GPU the samples stay on the device");
@@ -261,14 +340,26 @@ Losses FasterRcnn::losses(const ModelInput& input, const std::vector<GroundTruth
     if (samples) *samples = drawn;
   }
   const auto here = [&](const Tensor& x) { return x ? x.to(device()) : x; };
-  // Without a sample (an image without objects and without inside anchors) sums are 0, not 0 / 0.
-  const auto at_least_one = [](int64_t n) { return static_cast<double>(std::max<int64_t>(1, n)); };
-  return combine(passed,
-                 {here(drawn.rpn.labels), here(drawn.rpn.deltas), here(drawn.roi.rois),
-                  here(drawn.roi.labels), here(drawn.roi.deltas), at_least_one(drawn.rpn.sampled),
-                  at_least_one(drawn.roi.rois ? drawn.roi.rois.dim(0) : 0),
-                  static_cast<int64_t>(input.sizes.size())},
-                 key, parts);
+  Drawn all{here(drawn.rpn.labels),
+            here(drawn.rpn.deltas),
+            here(drawn.roi.rois),
+            here(drawn.roi.labels),
+            here(drawn.roi.deltas),
+            static_cast<int64_t>(truth.size()),
+            {},
+            {},
+            {}};
+  if (parts.detector) {
+    all.roi_rows = rois_per_image(drawn.roi.rois, truth.size());
+    for (const int64_t rows : all.roi_rows) all.regions.emplace_back(at_least_one(rows));
+  }
+  for (int64_t n = 0; parts.rpn && n < all.images; ++n) {
+    const int64_t rows = drawn.rpn.labels.dim(0) / all.images;
+    const Tensor own = drawn.rpn.labels.rows(n * rows, rows);
+    all.sampled.emplace_back(
+        at_least_one(std::ranges::count_if(own.span<int32_t>(), [](int32_t l) { return l >= 0; })));
+  }
+  return combine(passed, all, key, parts);
 }
 
 Losses FasterRcnn::gpu_losses(const Tensor& images, const Tensor& limits, const GpuTruth& truth,
@@ -288,16 +379,27 @@ Losses FasterRcnn::gpu_losses(const Tensor& images, const Tensor& limits, const 
           gpu_proposals(passed.rpn, passed.anchors, limits, config_.rpn, config_.rpn.train), truth,
           config_.roi, {{key.seed, kernels::kStreamRoiSample, key.pass}, key.pass_on_device});
   }
-  return combine(passed,
-                 {rpn.labels, rpn.deltas, roi.rois, roi.labels, roi.deltas, rpn.sampled,
-                  roi.sampled, limits.dim(0)},
-                 key, parts);
+  Drawn all{rpn.labels, rpn.deltas, roi.rois, roi.labels, roi.deltas, limits.dim(0), {}, {}, {}};
+  for (int64_t n = 0; n < all.images; ++n) {
+    all.roi_rows.push_back(config_.roi.batch);
+    if (parts.rpn) all.sampled.emplace_back(rpn.sampled.rows(n, 1));
+    if (parts.detector) all.regions.emplace_back(roi.sampled.rows(n, 1));
+  }
+  return combine(passed, all, key, parts);
 }
 
 std::vector<std::vector<ScoredBox>> FasterRcnn::detect(const ModelInput& input) const {
   check_input(input);
   const Tape::NoGrad inference;
-  if (device().is_gpu()) return detect_on_gpu(input);
+  std::vector<std::vector<ScoredBox>> found;
+  for (const BatchPart& part : device().is_gpu() ? batch_parts(input) : single_images(input)) {
+    auto some = device().is_gpu() ? detect_on_gpu(part.input) : detect_image(part.input);
+    std::ranges::move(some, std::back_inserter(found));
+  }
+  return found;
+}
+
+std::vector<std::vector<ScoredBox>> FasterRcnn::detect_image(const ModelInput& input) const {
   const int64_t input_h = input.images.dim(2), input_w = input.images.dim(3);
   const Tensor map = features(input.images, /*training=*/false);
   const RpnOutput rpn_out = rpn_.forward(map);

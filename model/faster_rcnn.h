@@ -63,20 +63,27 @@ class FasterRcnn {
   /// they are used; otherwise it receives what was sampled. What a part needs alone may be missing
   /// there when the part is.
   ///
+  /// The losses of a batch are the means of its images' (and so its gradients are): each image's
+  /// sums are divided by its own samples. Images of different sizes pass one after the other
+  /// (model/batch_parts.h); of those, `samples` may only give the detector's. Only batch norm that
+  /// normalises with the batch's statistics sees other images, those of its run.
+  ///
   /// On a GPU the samples stay on the device, roi.batch rows per image of which some may be unused,
   /// and `samples` may only hold values. Losses are of type f64 there.
   Losses losses(const ModelInput& input, const std::vector<GroundTruth>& truth, const PassKey& key,
                 std::optional<Samples>* samples = nullptr, const LossParts& parts = {}) const;
 
-  /// The same with inputs that are on the device already, which is all that a recorded step may do:
-  /// nothing in it waits for the host. limits: image_limits() with rpn.train.min_size.
+  /// The same for images of one size that are on the device already, which is all that a recorded
+  /// step may do: nothing in it waits for the host. limits: image_limits() with rpn.train.min_size.
   Losses gpu_losses(const Tensor& images, const Tensor& limits, const GpuTruth& truth,
                     const PassKey& key, const LossParts& parts = {}) const;
   /// detect() without the way back to the host. limits: with rpn.test.min_size and test.min_size.
   GpuDetections gpu_detect(const Tensor& images, const Tensor& proposal_limits,
                            const Tensor& detection_limits) const;
 
-  /// Detections per image, best first, in pixels of the network's input (test settings).
+  /// Detections per image, best first, in pixels of the network's input (test settings). On the CPU
+  /// they are those of the images alone, bit for bit, because each passes alone; on a GPU images of
+  /// one size pass together, and a kernel chosen for their number may have other last bits.
   std::vector<std::vector<ScoredBox>> detect(const ModelInput& input) const;
 
   // The parts, for pictures, tests and other training schemes.
@@ -112,6 +119,10 @@ class FasterRcnn {
   std::vector<std::vector<ScoredBox>> detect_on_gpu(const ModelInput& input) const;
   Losses combine(const Passed& passed, const Drawn& drawn, const PassKey& key,
                  const LossParts& parts) const;
+  Losses losses_of_run(const ModelInput& input, const std::vector<GroundTruth>& truth,
+                       const PassKey& key, std::optional<Samples>* samples,
+                       const LossParts& parts) const;
+  std::vector<std::vector<ScoredBox>> detect_image(const ModelInput& input) const;
   void check_parts(const LossParts& parts) const;
 
   ModelConfig config_;

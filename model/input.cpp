@@ -31,7 +31,8 @@ ModelInput make_input(const uint8_t* rgb, int width, int height, const Preproces
   input.images = Tensor::empty({1, 3, resize.padded_h, resize.padded_w});
   kernels::cpu::resize_normalize(resize, rgb, input.images.data<float>());
   input.sizes.push_back({size.height, size.width, static_cast<double>(size.height) / height,
-                         static_cast<double>(size.width) / width});
+                         static_cast<double>(size.width) / width, resize.padded_h,
+                         resize.padded_w});
   return input;
 }
 

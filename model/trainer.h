@@ -72,6 +72,8 @@ class Trainer {
   struct GpuState;
   static std::shared_ptr<GpuState> make_gpu_state(Device device);
   void gpu_accumulate(const ModelInput& input, const std::vector<GroundTruth>& truth);
+  void gpu_part(const ModelInput& input, const std::vector<GroundTruth>& truth, uint64_t number,
+                double share_of_batch, bool first);
   int passes_ = 0;
   StepStats sums_;
   std::shared_ptr<GpuState> gpu_;

@@ -10,6 +10,7 @@
 #include "engine/tape.h"
 #include "engine/uploader.h"
 #include "kernels/elementwise/elementwise.h"
+#include "model/batch_parts.h"
 #include "model/gpu_pipeline.h"
 #include "model/trainer.h"
 
@@ -48,12 +49,14 @@ struct Trainer::GpuState {
       : steps(device),
         uploader(device),
         pass(Tensor::zeros({1}, DType::i64, device)),
+        share(Tensor::zeros({1}, DType::f64, device)),
         sums(Tensor::zeros({static_cast<int64_t>(kLossNames.size())}, DType::f64, device)) {}
   RecordedSteps steps;
   Uploader uploader;
   std::map<std::string, PassInputs> inputs;
-  Tensor pass;  ///< number of the pass, for random numbers
-  Tensor sums;  ///< of the losses of `passes` passes, in the order of kLossNames
+  Tensor pass;   ///< number of the pass, for random numbers
+  Tensor share;  ///< of the batch's images that are in the pass: the factor of its losses
+  Tensor sums;   ///< of the losses of `passes` passes, in the order of kLossNames
   int64_t passes = 0, updates_before = 0;
 };
 
@@ -62,23 +65,39 @@ std::shared_ptr<Trainer::GpuState> Trainer::make_gpu_state(Device device) {
 }
 
 void Trainer::gpu_accumulate(const ModelInput& input, const std::vector<GroundTruth>& truth) {
-  GpuState& state = *gpu_;
-  const Device device = model_->device();
-  const DType dtype = model_->parameters().dtype();
   check(truth.size() == input.sizes.size() && input.images.rank() == 4 &&
             input.images.dim(0) == static_cast<int64_t>(truth.size()),
         "[train] expected images (N, 3, H, W) with N sizes and N lists of objects, got {}, {}, {}",
         input.images.shape().string(), input.sizes.size(), truth.size());
+  const auto pass = static_cast<uint64_t>(optimizer_.steps() * config_.train.iter_size + passes_);
+  for (const BatchPart& part : batch_parts(input)) {
+    const size_t count = part.input.sizes.size();
+    const auto begin = truth.begin() + static_cast<std::ptrdiff_t>(part.first);
+    gpu_part(part.input, {begin, begin + static_cast<std::ptrdiff_t>(count)},
+             pass_of_part(pass, part.first),
+             static_cast<double>(count) / static_cast<double>(truth.size()),
+             /*first=*/passes_ == 0 && part.first == 0);
+  }
+  ++passes_;
+  ++gpu_->passes;
+}
+
+void Trainer::gpu_part(const ModelInput& input, const std::vector<GroundTruth>& truth,
+                       uint64_t number, double share_of_batch, bool first) {
+  GpuState& state = *gpu_;
+  const Device device = model_->device();
+  const DType dtype = model_->parameters().dtype();
   const int64_t capacity = truth_capacity(truth);
   // The first pass of an update writes gradients, the others add to them: two recordings.
-  const std::string key = fmt::format("{} {} {}", input.images.shape().string(), capacity,
-                                      passes_ == 0 ? "first" : "more");
+  const std::string key =
+      fmt::format("{} {} {}", input.images.shape().string(), capacity, first ? "first" : "more");
   const Device host;
   const Tensor images = input.images.to(dtype);
   const Tensor limits = image_limits(input.sizes, config_.model.rpn.train.min_size, dtype, host);
   const GpuTruth objects = truth_tensors(truth, capacity, dtype, host);
-  const int64_t number = optimizer_.steps() * config_.train.iter_size + passes_;
-  const Tensor pass = Tensor::from<int64_t>({1}, std::vector<int64_t>{number});
+  const Tensor pass =
+      Tensor::from<int64_t>({1}, std::vector<int64_t>{static_cast<int64_t>(number)});
+  const Tensor share = Tensor::from<double>({1}, std::vector<double>{share_of_batch});
   const auto [place, fresh] = state.inputs.try_emplace(key);
   PassInputs& inputs = place->second;
   if (fresh) {
@@ -93,7 +112,8 @@ void Trainer::gpu_accumulate(const ModelInput& input, const std::vector<GroundTr
                                                       {&objects.boxes, &inputs.truth.boxes},
                                                       {&objects.classes, &inputs.truth.classes},
                                                       {&objects.counts, &inputs.truth.counts},
-                                                      {&pass, &state.pass}};
+                                                      {&pass, &state.pass},
+                                                      {&share, &state.share}};
   size_t bytes = 0;
   for (const auto& [from, to] : copies) bytes += Uploader::rounded(from->stored_bytes());
   state.uploader.begin(bytes);
@@ -110,13 +130,16 @@ void Trainer::gpu_accumulate(const ModelInput& input, const std::vector<GroundTr
     }
     const Tensor* const terms[] = {&losses.total, &losses.rpn_class, &losses.rpn_box,
                                    &losses.roi_class, &losses.roi_box};
-    for (size_t i = 0; i < kLossNames.size(); ++i)
-      FRCNN_CALL(device, axpy, 1, 1.0, terms[i]->data<double>(), state.sums.data<double>() + i);
-    tape.backward(losses.total);
+    Tensor seed = Tensor::empty({1}, DType::f64, device);  // the walk may overwrite it
+    for (size_t i = 0; i < kLossNames.size(); ++i) {
+      FRCNN_CALL(device, multiply, 1, terms[i]->data<double>(), state.share.data<double>(),
+                 seed.data<double>());
+      FRCNN_CALL(device, axpy, 1, 1.0, seed.data<double>(), state.sums.data<double>() + i);
+    }
+    seed.copy_from(state.share);
+    tape.backward({{losses.total, seed}});
   });
   note_gradients(model_->parameters(), inputs.written);
-  ++passes_;
-  ++state.passes;
 }
 
 StepStats Trainer::collect() {

@@ -12,9 +12,13 @@ namespace frcnn {
 struct InputSize {
   int64_t height = 0, width = 0;
   double scale_y = 1, scale_x = 1;  ///< input pixels per pixel of the original picture
+  /// Rows and columns of the batch that the image has when it is alone: its size rounded up to
+  /// preprocess.pad_multiple. 0: all of the batch.
+  int64_t padded_height = 0, padded_width = 0;
 };
 
-/// A batch as the network takes it.
+/// A batch as the network takes it. Images of different padded sizes may be in it: what is outside
+/// of an image's padded size is not seen by the network (model/batch_parts.h).
 struct ModelInput {
   Tensor images;  ///< (N, 3, H, W), normalised; zero outside of each image's own size
   std::vector<InputSize> sizes;  ///< N

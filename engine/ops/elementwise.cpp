@@ -158,4 +158,30 @@ Tensor slice_rows(const Tensor& x, int64_t begin, int64_t count) {
   return y;
 }
 
+std::vector<Tensor> split_rows(const Tensor& x, const std::vector<int64_t>& counts) {
+  std::vector<Tensor> parts;
+  int64_t begin = 0;
+  for (const int64_t count : counts) {
+    parts.push_back(x.rows(begin, count));
+    begin += count;
+  }
+  check(begin == x.dim(0), "[split_rows] expected parts of {} rows together, got {}", x.dim(0),
+        begin);
+  if (Tape::recording({&x}))
+    Tape::record("split_rows", {x}, parts, [counts](BackwardContext& ctx) {
+      ctx.write_input(0, [&](Tensor& dx) {
+        int64_t first = 0;
+        for (size_t i = 0; i < counts.size(); ++i) {
+          Tensor part = dx.rows(first, counts[i]);
+          if (ctx.grad_output(i))
+            part.copy_from(ctx.grad_output(i));
+          else
+            part.fill(0);
+          first += counts[i];
+        }
+      });
+    });
+  return parts;
+}
+
 }  // namespace frcnn

@@ -63,6 +63,10 @@ Tensor reshape(const Tensor& x, const Shape& shape);
 Tensor map_to_rows(const Tensor& x, int64_t row_size);
 /// Rows [begin, begin + count) of a plain tensor.
 Tensor slice_rows(const Tensor& x, int64_t begin, int64_t count);
+/// The rows of a plain tensor in consecutive parts of `counts` rows, which share its memory. The
+/// counts must add up to its rows. The gradients of all parts are gathered in one pass; parts that
+/// nothing used get zeros.
+std::vector<Tensor> split_rows(const Tensor& x, const std::vector<int64_t>& counts);
 
 /// Not differentiable: gradient = y > 0 ? gradient : 0, in place. y and gradient share a layout.
 void relu_mask(const Tensor& y, Tensor& gradient);

@@ -58,6 +58,14 @@ TEST_CASE("gradient check: relu, add, dropout, layouts, rows") {
               return slice_rows(reshape(in[0], {6, 4}), 2, 3);
             },
             {random({2, 12}, 1)}) == "");
+  CHECK(gradient_error(
+            [](const auto& in) {  // the second part is not used, the third twice
+              const auto parts = split_rows(reshape(in[0], {6, 4}), {2, 1, 2, 0, 1});
+              return add(add(parts[0], parts[2]), mul(parts[2], parts[2]));
+            },
+            {random({2, 12}, 1)}) == "");
+  CHECK_THROWS_WITH(split_rows(Tensor::zeros({4, 2}), {2, 1}),
+                    Catch::Matchers::Contains("4 rows together, got 3"));
 }
 
 TEST_CASE("gradient check: pooling") {

@@ -67,6 +67,8 @@ ModelInput batch_of(const Case& c) {
                   all.images.data<float>() +
                       ((static_cast<int64_t>(n) * 3 + row / x.dim(2)) * h + row % x.dim(2)) * w);
     all.sizes.push_back(single[n].sizes[0]);
+    // torchvision lets every image see the whole batch's frame.
+    all.sizes.back().padded_height = all.sizes.back().padded_width = 0;
   }
   return all;
 }
