@@ -72,6 +72,7 @@ InputSettings input_settings(const PreprocessConfig& preprocess) {
   }
   settings.shorter_side = preprocess.shorter_side;
   settings.longer_side = preprocess.longer_side;
+  settings.keep_aspect = preprocess.keep_aspect;
   settings.pad_multiple = preprocess.pad_multiple;
   settings.round_down = preprocess.rounding == "floor";
   return settings;

@@ -7,6 +7,7 @@
 #include "apps/commands.h"
 #include "apps/dataset_io.h"
 #include "apps/evaluation_text.h"
+#include "apps/presets.h"
 #include "apps/program_device.h"
 #include "apps/stop_signal.h"
 #include "apps/terminal.h"
@@ -30,10 +31,12 @@ std::string toml_string(const std::string& text) {
 }
 
 struct TrainArguments {
-  std::string config, data, out, list_options, backbone, cut;
+  std::string config, preset, data, out, list_options, backbone, cut;
   std::vector<std::string> overrides;
   int64_t stop_after = 0;
-  bool resume = false, json = false, strict = false;
+  bool resume = false, json = false, strict = false, list_presets = false, print_config = false;
+
+  bool names_settings() const { return !config.empty() || !preset.empty(); }
 };
 
 /// `--backbone` and `--cut` as settings; `--set` may still change the same keys.
@@ -45,6 +48,14 @@ void backbone_settings(TrainArguments& arguments) {
     settings = {"backbone.name=" + toml_string(arguments.backbone)};
   if (!arguments.cut.empty()) settings.push_back("backbone.cut=" + toml_string(arguments.cut));
   arguments.overrides.insert(arguments.overrides.begin(), settings.begin(), settings.end());
+}
+
+/// The settings that the command line asks for: the preset, what the file CONFIG names on top of
+/// it, and --set on top of both.
+Config requested_config(const TrainArguments& arguments) {
+  const Config base = arguments.preset.empty() ? Config() : preset_config(arguments.preset);
+  if (!arguments.config.empty()) return load_config(arguments.config, arguments.overrides, base);
+  return parse_config("", "preset " + arguments.preset, arguments.overrides, base);
 }
 
 /// Settings that may differ when a run goes on: they don't change what is computed.
@@ -59,8 +70,9 @@ bool may_change(const std::string& key) {
 /// refused by name.
 Config resumed_config(const RunFolder& folder, const TrainArguments& arguments) {
   const Config before = load_config(folder.config());
-  const Config config = load_config(
-      arguments.config.empty() ? folder.config() : fs::path(arguments.config), arguments.overrides);
+  const Config config = arguments.names_settings()
+                            ? requested_config(arguments)
+                            : load_config(folder.config(), arguments.overrides);
   for (const OptionInfo& option : option_list()) {
     const auto old_value = get_option(before, option.key), value = get_option(config, option.key);
     if (old_value != value && !may_change(option.key))
@@ -89,11 +101,13 @@ void check_arguments(const RunFolder& folder, const TrainArguments& arguments) {
   if (fs::exists(folder.root()) && !fs::is_directory(folder.root()))
     throw UsageError(out + ": is a file, expected a folder for the run");
   if (!arguments.resume) {
-    if (arguments.config.empty())
-      throw UsageError("train needs a config: frcnn train CONFIG.toml --data DIR --out RUN");
+    if (!arguments.names_settings())
+      throw UsageError(
+          "train needs settings: frcnn train CONFIG.toml --data DIR --out RUN, or --preset NAME "
+          "(--list-presets) instead of the file");
     if (!folder.empty())
       throw UsageError(out + ": is not empty; choose another folder, or --resume the run in it");
-  } else if (!folder.started() && (arguments.config.empty() || !folder.empty())) {
+  } else if (!folder.started() && (!arguments.names_settings() || !folder.empty())) {
     throw UsageError(out + ": holds no run that could be resumed (no config.toml)");
   }
 }
@@ -178,8 +192,7 @@ int train(const TrainArguments& arguments) {
   const RunFolder folder(arguments.out);
   check_arguments(folder, arguments);
   const bool resuming = arguments.resume && folder.started();
-  Config config = resuming ? resumed_config(folder, arguments)
-                           : load_config(arguments.config, arguments.overrides);
+  Config config = resuming ? resumed_config(folder, arguments) : requested_config(arguments);
   const auto newest = resuming ? folder.newest() : std::nullopt;
   if (newest && config.model.backbone.name == "onnx")  // the .onnx file may be gone
     take_network(config.model, load_checkpoint(*newest), newest->string());
@@ -227,6 +240,23 @@ int train(const TrainArguments& arguments) {
   return kDone;
 }
 
+int list_presets() {
+  size_t width = 0;
+  for (const Preset& preset : presets()) width = std::max(width, preset.name.size());
+  for (const Preset& preset : presets())
+    fmt::print("{:<{}}  {}\n", preset.name, width, preset.summary());
+  return kDone;
+}
+
+/// The resolved settings as TOML; not checked, so that one that is still missing may be added.
+int print_config(const TrainArguments& arguments) {
+  Config config = arguments.preset.empty() ? Config() : preset_config(arguments.preset);
+  if (!arguments.config.empty()) apply_toml(config, read_text(arguments.config), arguments.config);
+  for (const std::string& assignment : arguments.overrides) set_option(config, assignment);
+  std::fputs(to_toml(config).c_str(), stdout);
+  return kDone;
+}
+
 int list_options(const std::string& form) {
   std::fputs((form == "markdown" ? options_markdown() : options_text()).c_str(), stdout);
   return kDone;
@@ -238,6 +268,13 @@ void add_train(CLI::App& app, Action& action) {
   auto a = std::make_shared<TrainArguments>();
   CLI::App* command = app.add_subcommand("train", "train a detector on a labelled data set");
   command->add_option("CONFIG", a->config, "settings as TOML (see --help-config)");
+  command
+      ->add_option("--preset", a->preset,
+                   "settings that come with the program; CONFIG, if given, changes them further")
+      ->type_name("NAME");
+  command->add_flag("--list-presets", a->list_presets, "list the presets");
+  command->add_flag("--print-config", a->print_config,
+                    "print the settings as TOML instead of training");
   command->add_option("--set", a->overrides, "change one setting: --set rpn.positive_iou=0.6")
       ->type_name("KEY=VALUE")
       ->expected(1)
@@ -279,6 +316,15 @@ void add_train(CLI::App& app, Action& action) {
   command->callback([&action, a, command] {
     if (command->count("--help-config")) {
       action = [a] { return list_options(a->list_options); };
+      return;
+    }
+    if (a->list_presets) {
+      action = [] { return list_presets(); };
+      return;
+    }
+    if (a->print_config) {
+      backbone_settings(*a);
+      action = [a] { return print_config(*a); };
       return;
     }
     if (a->out.empty()) throw CLI::RequiredError("--out");

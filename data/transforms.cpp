@@ -41,7 +41,8 @@ Sample make_sample(const Image& image, const ImageRecord& record, const InputSet
   sample.original_width = image.width;
   const kernels::ImageSize size = kernels::scaled_image_size(
       image.height, image.width, settings.shorter_side, settings.longer_side,
-      settings.round_down ? kernels::SizeRounding::floor : kernels::SizeRounding::nearest);
+      settings.round_down ? kernels::SizeRounding::floor : kernels::SizeRounding::nearest,
+      settings.keep_aspect);
   sample.height = static_cast<int>(size.height);
   sample.width = static_cast<int>(size.width);
   sample.padded_height = round_up(size.height, settings.pad_multiple);

@@ -19,6 +19,7 @@ struct InputSettings {
   int shorter_side = 600;
   int longer_side = 1000;
   int pad_multiple = 1;
+  bool keep_aspect = true;  // false: both sides are stretched to shorter_side and longer_side
   bool round_down = false;  // resized sizes: false to the nearest, true down (torchvision)
 };
 

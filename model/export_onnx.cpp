@@ -31,6 +31,7 @@ std::string preprocess_json(const PreprocessConfig& p) {
                                        {"stddev", p.stddev},
                                        {"shorter_side", p.shorter_side},
                                        {"longer_side", p.longer_side},
+                                       {"keep_aspect", p.keep_aspect},
                                        {"rounding", p.rounding},
                                        {"pad_multiple", p.pad_multiple}};
   return json.dump();

@@ -76,6 +76,12 @@ void Converter::check_model() const {
   check(!spec().imported,
         "backbone.name = \"onnx\": torchvision has no class for the imported backbone; {}",
         kAdvice);
+  check(m.preprocess.keep_aspect,
+        "preprocess.keep_aspect = false: torchvision keeps the picture's shape; {}", kAdvice);
+  check(m.anchors.unit == "pixels" && m.anchors.combine == "all",
+        "anchors.unit = \"{}\", anchors.combine = \"{}\": torchvision has every size with every "
+        "ratio, in pixels; {}",
+        m.anchors.unit, m.anchors.combine, kAdvice);
   const int64_t map = spec().out_channels();
   const int64_t window = shape("rpn.conv.weight")[0];
   check(m.rpn.window == 3 && window == map,

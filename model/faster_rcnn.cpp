@@ -60,7 +60,7 @@ Samples samples_of_run(const Samples& all, const std::vector<int64_t>& rows, siz
 
 }  // namespace
 
-kernels::AnchorParams anchor_params(const AnchorConfig& config) {
+kernels::AnchorParams anchor_params(const AnchorConfig& config, const AnchorFrame& frame) {
   kernels::AnchorParams params;
   params.sizes = config.sizes;
   params.ratios = config.ratios;
@@ -76,6 +76,19 @@ kernels::AnchorParams anchor_params(const AnchorConfig& config) {
         "anchors.centre: expected \"cell\" or \"corner\", got \"{}\"", config.centre);
   params.centre =
       config.centre == "cell" ? kernels::AnchorCentre::cell : kernels::AnchorCentre::corner;
+  check(config.combine == "all" || config.combine == "first",
+        "anchors.combine: expected \"all\" or \"first\", got \"{}\"", config.combine);
+  params.combine =
+      config.combine == "all" ? kernels::AnchorCombine::all : kernels::AnchorCombine::first;
+  double unit = 1;
+  if (config.unit == "image")
+    unit = frame.input_h;
+  else if (config.unit == "stride")
+    unit = params.base = std::sqrt(frame.stride_y * frame.stride_x);
+  else
+    check(config.unit == "pixels",
+          "anchors.unit: expected \"pixels\", \"image\" or \"stride\", got \"{}\"", config.unit);
+  for (double& size : params.sizes) size *= unit;
   return params;
 }
 
@@ -116,7 +129,7 @@ FasterRcnn::FasterRcnn(const ModelConfig& config, int64_t classes, uint64_t seed
 }
 
 int64_t FasterRcnn::anchors_per_cell() const {
-  return static_cast<int64_t>(config_.anchors.sizes.size() * config_.anchors.ratios.size());
+  return anchor_params(config_.anchors, {1, 1, 1}).per_cell();
 }
 
 FasterRcnn::Stride FasterRcnn::stride(int64_t map_h, int64_t map_w, int64_t input_h,
@@ -141,7 +154,8 @@ Tensor FasterRcnn::anchors(int64_t map_h, int64_t map_w, int64_t input_h, int64_
   for (const auto& [known, anchors] : entries)
     if (known == key) return anchors;
   const Stride s = stride(map_h, map_w, input_h, input_w);
-  const kernels::AnchorParams params = anchor_params(config_.anchors);
+  const kernels::AnchorParams params =
+      anchor_params(config_.anchors, {static_cast<double>(input_h), s.y, s.x});
   Tensor boxes = Tensor::empty({map_h * map_w * params.per_cell(), 4}, parameters_->dtype());
   with_float(boxes.dtype(), "anchors", [&](auto t) {
     using T = decltype(t);

@@ -47,8 +47,16 @@ struct PassKey {
   Tensor pass_on_device = {};
 };
 
-/// The settings of anchors as the kernels take them. Throws Error for a rule that does not exist.
-kernels::AnchorParams anchor_params(const AnchorConfig& config);
+/// What sizes of anchors may be relative to, in pixels of the network's input.
+struct AnchorFrame {
+  double input_h = 0;
+  double stride_y = 0, stride_x = 0;
+};
+/// The settings of anchors as the kernels take them, sizes in pixels. anchors.unit = "stride" takes
+/// the side of a square as large as a cell, sqrt(stride_y * stride_x); rounding "paper" then rounds
+/// the shapes of that square instead of one of 16 pixels. Throws Error for a rule that does not
+/// exist.
+kernels::AnchorParams anchor_params(const AnchorConfig& config, const AnchorFrame& frame);
 
 /// Faster R-CNN: one backbone shared by the RPN and the detection head.
 class FasterRcnn {

@@ -10,8 +10,8 @@ namespace frcnn {
 ModelInput make_input(const uint8_t* rgb, int width, int height, const PreprocessConfig& p) {
   const auto rounding =
       p.rounding == "floor" ? kernels::SizeRounding::floor : kernels::SizeRounding::nearest;
-  const kernels::ImageSize size =
-      kernels::scaled_image_size(height, width, p.shorter_side, p.longer_side, rounding);
+  const kernels::ImageSize size = kernels::scaled_image_size(
+      height, width, p.shorter_side, p.longer_side, rounding, p.keep_aspect);
   const auto padded = [&](int64_t side) {
     return (side + p.pad_multiple - 1) / p.pad_multiple * p.pad_multiple;
   };

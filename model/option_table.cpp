@@ -33,6 +33,10 @@ Rows preprocess_rows() {
           "the picture's shorter side is scaled to this", "section 3.3"),
       row("preprocess.longer_side", FIELD(model.preprocess.longer_side), kCount, "pixels",
           "unless the longer side would pass this", "original code"),
+      row("preprocess.keep_aspect", FIELD(model.preprocess.keep_aspect),
+          "false: the shorter side becomes shorter_side and the longer one longer_side, whatever "
+          "the picture's shape was",
+          "section 3.3"),
       row("preprocess.rounding", FIELD(model.preprocess.rounding), Choices{"nearest", "floor"},
           "how the scaled size becomes whole; floor as torchvision"),
       row("preprocess.pad_multiple", FIELD(model.preprocess.pad_multiple), Range{1, 1024}, "pixels",
@@ -80,10 +84,18 @@ Rows backbone_rows() {
 
 Rows anchor_rows() {
   return {
-      row("anchors.sizes", FIELD(model.anchors.sizes), kPositive, "pixels",
-          "square roots of the anchors' areas, in pixels of the scaled picture", "section 3.3"),
+      row("anchors.sizes", FIELD(model.anchors.sizes), kPositive, "",
+          "square roots of the anchors' areas, in anchors.unit", "section 3.3"),
       row("anchors.ratios", FIELD(model.anchors.ratios), kPositive, "", "height over width",
           "section 3.3"),
+      row("anchors.unit", FIELD(model.anchors.unit), Choices{"pixels", "image", "stride"},
+          "of anchors.sizes. pixels: of the scaled picture; image: the height of the network's "
+          "input; stride: the side of a square as large as a cell of the map",
+          "section 3.3"),
+      row("anchors.combine", FIELD(model.anchors.combine), Choices{"all", "first"},
+          "all: every size with every ratio; first: every size with the first ratio, and the first "
+          "size with every ratio",
+          "section 3.1.1"),
       row("anchors.rounding", FIELD(model.anchors.rounding),
           Choices{"paper", "torchvision", "none"},
           "paper: rounded as the original code does; torchvision: half extents rounded; none: "

@@ -56,6 +56,9 @@ bool is_section(const std::string& name);
 /// list.
 std::string suggestion(const std::string& unknown);
 
+/// Edits (insertions, deletions, replacements) that make one text the other.
+size_t edit_distance(const std::string& a, const std::string& b);
+
 /// "number", "integer", "list of numbers", ...
 std::string type_name(const OptionRow& row);
 /// "0 to 1", or the choices quoted.

@@ -79,7 +79,17 @@ std::string name_of_type() {
   return "integer";
 }
 
-/// Edits (insertions, deletions, replacements) that make one text the other.
+std::string after_last_dot(const std::string& key) {
+  return key.substr(key.rfind('.') + 1);  // npos + 1 is 0
+}
+
+/// Distance of keys; the right name in the wrong section counts as near.
+size_t key_distance(const std::string& a, const std::string& b) {
+  return std::min(edit_distance(a, b), edit_distance(after_last_dot(a), after_last_dot(b)) + 1);
+}
+
+}  // namespace
+
 size_t edit_distance(const std::string& a, const std::string& b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -94,17 +104,6 @@ size_t edit_distance(const std::string& a, const std::string& b) {
   }
   return row[b.size()];
 }
-
-std::string after_last_dot(const std::string& key) {
-  return key.substr(key.rfind('.') + 1);  // npos + 1 is 0
-}
-
-/// Distance of keys; the right name in the wrong section counts as near.
-size_t key_distance(const std::string& a, const std::string& b) {
-  return std::min(edit_distance(a, b), edit_distance(after_last_dot(a), after_last_dot(b)) + 1);
-}
-
-}  // namespace
 
 std::string Range::string() const {
   const bool has_low = low > -std::numeric_limits<double>::infinity();

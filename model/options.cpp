@@ -185,21 +185,26 @@ std::optional<std::string> get_option(const Config& config, const std::string& k
   return value_text(*row, config);
 }
 
-Config parse_config(std::string_view text, const std::string& name,
-                    const std::vector<std::string>& overrides) {
-  Config config;
+void apply_toml(Config& config, std::string_view text, const std::string& name) {
   try {
     const toml::table table = toml::parse(text, name);
     assign_table(config, table, "", name);
   } catch (const toml::parse_error& error) {
     refuse("{}:{}: not valid TOML: {}", name, error.source().begin.line, error.description());
   }
+}
+
+Config parse_config(std::string_view text, const std::string& name,
+                    const std::vector<std::string>& overrides, const Config& base) {
+  Config config = base;
+  apply_toml(config, text, name);
   for (const std::string& assignment : overrides) set_option(config, assignment);
   check_config(config, name);
   return config;
 }
 
-Config load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+Config load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides,
+                   const Config& base) {
   check(!std::filesystem::is_directory(file), "{}: is a folder, expected a TOML config file",
         file.string());
   errno = 0;
@@ -207,7 +212,7 @@ Config load_config(const std::filesystem::path& file, const std::vector<std::str
   check(stream.is_open(), "{}: cannot read the config: {}", file.string(), std::strerror(errno));
   const std::string text{std::istreambuf_iterator<char>(stream), {}};
   check(!stream.bad(), "{}: cannot read the config", file.string());
-  return parse_config(text, file.string(), overrides);
+  return parse_config(text, file.string(), overrides, base);
 }
 
 std::string to_toml(const Config& config) {

@@ -26,14 +26,17 @@ struct OptionInfo {
 std::vector<OptionInfo> option_list();
 
 /// Reads a TOML config file, applies `overrides` ("key=value", TOML values, strings may be bare)
-/// and checks it. Throws UsageError that names file, line, key, expected and found; Error when the
-/// file cannot be read.
+/// and checks it. What neither names is as in `base`. Throws UsageError that names file, line, key,
+/// expected and found; Error when the file cannot be read.
 Config load_config(const std::filesystem::path& file,
-                   const std::vector<std::string>& overrides = {});
+                   const std::vector<std::string>& overrides = {}, const Config& base = {});
 
 /// The same from text; `name` stands for the file in messages.
 Config parse_config(std::string_view text, const std::string& name,
-                    const std::vector<std::string>& overrides = {});
+                    const std::vector<std::string>& overrides = {}, const Config& base = {});
+
+/// Sets what the text names, and leaves the rest. Does not check relations between options.
+void apply_toml(Config& config, std::string_view text, const std::string& name);
 
 /// Changes one option: "rpn.positive_iou=0.6", "data.train_split=train". Does not check relations
 /// between options: call check_config() after the last one.

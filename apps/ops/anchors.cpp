@@ -17,6 +17,7 @@ struct GridAnchors {
     p.rounding = enum_of<AnchorRounding>(d, "rounding");
     p.centre = enum_of<AnchorCentre>(d, "centre");
     p.base = d.number("base");
+    p.combine = enum_of<AnchorCombine>(d, "combine");
     const int64_t h = d.integer("map_h"), w = d.integer("map_w");
     check(h >= 0 && w >= 0, "[grid_anchors] a map cannot be {} x {}", h, w);
     const double stride_y = d.number("stride_y"), stride_x = d.number("stride_x");
@@ -55,8 +56,9 @@ struct BoxesInside {
 void add_anchors(Operations& list) {
   Operation grid = describe("grid_anchors", "boxes", "the anchors of all cells of a map", kHeader,
                             {"grid_anchors"});
-  grid.outputs = {array_doc("anchors", Type::f32, "(map_h*map_w*A, 4)",
-                            "x1, y1, x2, y2 in the order (H, W, A), A = ratios x sizes")};
+  grid.outputs = {
+      array_doc("anchors", Type::f32, "(map_h*map_w*A, 4)",
+                "x1, y1, x2, y2 in the order (H, W, A), A = ratios x sizes, or their sum - 1")};
   grid.params = {integer("map_h", 1, "rows of cells"),
                  integer("map_w", 1, "columns of cells"),
                  number("stride_y", 16, "pixels per row"),
@@ -65,7 +67,8 @@ void add_anchors(Operations& list) {
                  numbers("ratios", {0.5, 1, 2}, "height / width"),
                  word("rounding", "paper", "of the sides", {"paper", "torchvision", "none"}),
                  word("centre", "cell", "of the anchors of a cell", {"cell", "corner"}),
-                 number("base", 16, "side of the box whose rounded shapes are scaled")};
+                 number("base", 16, "side of the box whose rounded shapes are scaled"),
+                 word("combine", "all", "sizes with ratios", {"all", "first"})};
   grid.ladders = {ladder("kAnchorVersions", kAnchorVersions, "box")};
   grid.prepare = on_all_devices<GridAnchors, float, double>();
   grid.random_case = [](Random& r) {
@@ -75,7 +78,8 @@ void add_anchors(Operations& list) {
                 {"stride_y", r.pick<double>({16, 8, 32, 16.25})},
                 {"stride_x", r.pick<double>({16, 8, 32, 15.9})},
                 {"rounding", r.word({"paper", "torchvision", "none"})},
-                {"centre", r.word({"cell", "corner"})}};
+                {"centre", r.word({"cell", "corner"})},
+                {"combine", r.word({"all", "first"})}};
     if (r.chance(0.5)) c.params["sizes"] = std::vector<double>{r.uniform(10, 100), 64};
     if (r.chance(0.5)) c.params["ratios"] = std::vector<double>{r.uniform(0.2, 4)};
     return c;

@@ -21,17 +21,29 @@ enum class AnchorCentre : uint8_t {
   corner,  ///< its first corner: i * stride (torchvision)
 };
 
+/// Which pairs of size and ratio become anchors.
+enum class AnchorCombine : uint8_t {
+  all,    ///< every size with every ratio; order: for each ratio, every size
+  first,  ///< every size with the first ratio, then the first size with the other ratios: n + m - 1
+};
+
 struct AnchorParams {
   std::vector<double> sizes = {128, 256, 512};  ///< square roots of the areas, pixels
   std::vector<double> ratios = {0.5, 1, 2};     ///< height / width
   AnchorRounding rounding = AnchorRounding::paper;
   AnchorCentre centre = AnchorCentre::cell;
   double base = 16;  ///< side of the box whose rounded shapes are scaled (rounding `paper`)
-  int64_t per_cell() const { return static_cast<int64_t>(sizes.size() * ratios.size()); }
+  AnchorCombine combine = AnchorCombine::all;
+  int64_t per_cell() const {
+    const size_t count = combine == AnchorCombine::all ? sizes.size() * ratios.size()
+                                                       : sizes.size() + ratios.size() - 1;
+    return static_cast<int64_t>(count);
+  }
 };
 
-/// Anchors around the origin, (A, 4) as x1, y1, x2, y2: for each ratio, every size. Source: Ren et
-/// al., section 3.1.1; the order is that of the original code and of torchvision.
+/// Anchors around the origin, (A, 4) as x1, y1, x2, y2, in the order of `combine`. Source of `all`:
+/// Ren et al., section 3.1.1, in the order of the original code and of torchvision; of `first`:
+/// Zhang et al., Dive into Deep Learning, section "Anchor Boxes".
 ///
 /// The original code prints its anchors for the first cell as inclusive 1-based pixels, from
 /// (-83 -39 100 56) to (-167 -343 184 360). Continuous boxes (x1 - 1, y1 - 1, x2, y2) of the same

@@ -1,5 +1,6 @@
 #include "kernels/boxes/anchors.h"
 
+#include <array>
 #include <cmath>
 
 #include "kernels/launch/check.h"
@@ -7,27 +8,43 @@
 
 namespace frcnn::kernels {
 
+namespace {
+
+/// x1, y1, x2, y2 of the anchor of a size and ratio, around the origin.
+std::array<double, 4> base_anchor(const AnchorParams& p, double size, double ratio) {
+  check(size > 0 && ratio > 0, "[anchors] sizes and ratios must be positive, got {} and {}", size,
+        ratio);
+  double half_w = size / std::sqrt(ratio) / 2, half_h = size * std::sqrt(ratio) / 2;
+  if (p.rounding == AnchorRounding::paper) {  // numpy's round: halves to even
+    const double w = std::nearbyint(std::sqrt(p.base * p.base / ratio));
+    const double h = std::nearbyint(w * ratio);
+    half_w = w * size / p.base / 2;
+    half_h = h * size / p.base / 2;
+  } else if (p.rounding == AnchorRounding::torchvision) {  // in float, as there
+    const float h_ratio = std::sqrt(static_cast<float>(ratio)), w_ratio = 1 / h_ratio;
+    half_w = std::nearbyint(w_ratio * static_cast<float>(size) / 2);
+    half_h = std::nearbyint(h_ratio * static_cast<float>(size) / 2);
+  }
+  return {-half_w, -half_h, half_w, half_h};
+}
+
+}  // namespace
+
 std::vector<double> base_anchors(const AnchorParams& p) {
   check(!p.sizes.empty() && !p.ratios.empty(),
         "[anchors] expected at least one size and one ratio");
   std::vector<double> boxes;
-  for (const double ratio : p.ratios)
-    for (const double size : p.sizes) {
-      check(size > 0 && ratio > 0, "[anchors] sizes and ratios must be positive, got {} and {}",
-            size, ratio);
-      double half_w = size / std::sqrt(ratio) / 2, half_h = size * std::sqrt(ratio) / 2;
-      if (p.rounding == AnchorRounding::paper) {  // numpy's round: halves to even
-        const double w = std::nearbyint(std::sqrt(p.base * p.base / ratio));
-        const double h = std::nearbyint(w * ratio);
-        half_w = w * size / p.base / 2;
-        half_h = h * size / p.base / 2;
-      } else if (p.rounding == AnchorRounding::torchvision) {  // in float, as there
-        const float h_ratio = std::sqrt(static_cast<float>(ratio)), w_ratio = 1 / h_ratio;
-        half_w = std::nearbyint(w_ratio * static_cast<float>(size) / 2);
-        half_h = std::nearbyint(h_ratio * static_cast<float>(size) / 2);
-      }
-      boxes.insert(boxes.end(), {-half_w, -half_h, half_w, half_h});
-    }
+  const auto add = [&](double size, double ratio) {
+    const std::array<double, 4> box = base_anchor(p, size, ratio);
+    boxes.insert(boxes.end(), box.begin(), box.end());
+  };
+  if (p.combine == AnchorCombine::all) {
+    for (const double ratio : p.ratios)
+      for (const double size : p.sizes) add(size, ratio);
+  } else {
+    for (const double size : p.sizes) add(size, p.ratios[0]);
+    for (size_t i = 1; i < p.ratios.size(); ++i) add(p.sizes[0], p.ratios[i]);
+  }
   return boxes;
 }
 

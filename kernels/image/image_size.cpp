@@ -8,10 +8,15 @@
 namespace frcnn::kernels {
 
 ImageSize scaled_image_size(int64_t height, int64_t width, int64_t shorter, int64_t longer,
-                            SizeRounding rounding) {
+                            SizeRounding rounding, bool keep_aspect) {
   check(height > 0 && width > 0 && shorter > 0,
         "[image_size] expected positive sizes, got an image of {}x{} and a shorter side of {}",
         height, width, shorter);
+  if (!keep_aspect) {
+    check(longer >= shorter, "[image_size] expected a longer side of at least {}, got {}", shorter,
+          longer);
+    return height > width ? ImageSize{longer, shorter, 0} : ImageSize{shorter, longer, 0};
+  }
   const double low = static_cast<double>(std::min(height, width));
   const double high = static_cast<double>(std::max(height, width));
   const double most = static_cast<double>(longer);

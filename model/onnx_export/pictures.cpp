@@ -85,6 +85,10 @@ Value resize(Graph& g, const Value& x, const Sizes& sizes) {
 Value resized_size(Graph& g, const PreprocessConfig& p, const Value& picture) {
   const bool nearest = p.rounding == "nearest";
   const Value h = g.pick("size/height", picture, 0), w = g.pick("size/width", picture, 1);
+  if (!p.keep_aspect)
+    return g.op("Where", "size/resized",
+                {g.op("Greater", "size/upright", {h, w}), g.i64s({p.longer_side, p.shorter_side}),
+                 g.i64s({p.shorter_side, p.longer_side})});
   const Value shorter = g.f64(p.shorter_side), longer = g.f64(p.longer_side);
   Value scale = g.op("Div", "size/scale", {shorter, g.op("Min", "size/shorter", {h, w})});
   if (p.longer_side > 0) {
@@ -112,8 +116,8 @@ FixedSizes fixed_sizes(const FasterRcnn& model, int64_t height, int64_t width) {
   const PreprocessConfig& p = model.config().preprocess;
   const auto rounding =
       p.rounding == "floor" ? kernels::SizeRounding::floor : kernels::SizeRounding::nearest;
-  const kernels::ImageSize size =
-      kernels::scaled_image_size(height, width, p.shorter_side, p.longer_side, rounding);
+  const kernels::ImageSize size = kernels::scaled_image_size(
+      height, width, p.shorter_side, p.longer_side, rounding, p.keep_aspect);
   FixedSizes fixed;
   fixed.picture = {height, width};
   fixed.resized = {size.height, size.width};

@@ -37,7 +37,13 @@ void dynamic_anchors(Graph& g, const FasterRcnn& model, const Sizes& sizes, cons
   const Value centres = g.op("Add", "centres",
                              {positions("rows", 0, {-1, 1, 1, 1}, {0, 1, 0, 1}),
                               positions("columns", 1, {1, -1, 1, 1}, {1, 0, 1, 0})});
-  const std::vector<double> base = kernels::base_anchors(anchor_params(config));
+  check(config.unit == "pixels" || (config.unit == "stride" && config.stride_rule == "nominal"),
+        "anchors.unit = \"{}\" cannot be exported for pictures of any size; give --height and "
+        "--width",
+        config.unit);
+  const auto [nominal_y, nominal_x] = model.backbone_spec().strides();
+  const std::vector<double> base = kernels::base_anchors(
+      anchor_params(config, {0, static_cast<double>(nominal_y), static_cast<double>(nominal_x)}));
   const Value shapes =
       g.array("shapes", Tensor::from({static_cast<int64_t>(base.size()) / 4, 4}, base));
   const Value grid = g.cast("grid", g.op("Add", "grid_f64", {shapes, centres}), OnnxType::f32);

@@ -58,13 +58,16 @@ TEMPLATE_TEST_CASE("GPU anchors equal the CPU's, bit by bit", "", float, double)
   odd.ratios = {0.4, 1.7};
   odd.rounding = AnchorRounding::none;
   odd.centre = AnchorCentre::corner;
+  AnchorParams five;
+  five.ratios = {1, 2, 0.5};
+  five.combine = AnchorCombine::first;
   struct Case {
     AnchorParams params;
     int64_t h, w;
     double stride_y, stride_x;
   };
   for (const Case& c : {Case{{}, 5, 7, 16, 16}, Case{odd, 3, 11, 333.0 / 9, 500.0 / 14},
-                        Case{odd, 1, 1, 8, 8}, Case{{}, 0, 5, 16, 16}}) {
+                        Case{odd, 1, 1, 8, 8}, Case{five, 8, 8, 32, 32}, Case{{}, 0, 5, 16, 16}}) {
     const auto count = static_cast<size_t>(c.h * c.w * c.params.per_cell());
     std::vector<T> expected(4 * count);
     cpu::grid_anchors(c.params, c.h, c.w, c.stride_y, c.stride_x, expected.data());

@@ -123,6 +123,24 @@ TEST_CASE("C2 anchors: strides that are fractions and differ between the axes") 
   CHECK(std::abs((last[1] + last[3]) / 2 - (333 - stride_y / 2)) < 1e-9);
 }
 
+TEST_CASE("B5 anchors: sizes .85 .43 .21 and ratios 1 2 .5 are five, the book's pairs in order") {
+  AnchorParams p = exact();
+  p.sizes = {0.85 * 256, 0.43 * 256, 0.21 * 256};
+  p.ratios = {1, 2, 0.5};
+  p.combine = AnchorCombine::first;
+  REQUIRE(p.per_cell() == 5);
+  const auto base = base_anchors(p);
+  REQUIRE(base.size() == 20);
+  // (s1, r1), (s2, r1), (s3, r1), (s1, r2), (s1, r3); the area is s^2, the ratio height / width.
+  const double sizes[] = {0.85, 0.43, 0.21, 0.85, 0.85}, ratios[] = {1, 1, 1, 2, 0.5};
+  for (size_t i = 0; i < 5; ++i) {
+    const double w = base[4 * i + 2] - base[4 * i], h = base[4 * i + 3] - base[4 * i + 1];
+    CHECK(std::abs(std::sqrt(w * h) / 256 - sizes[i]) < 1e-12);
+    CHECK(std::abs(h / w - ratios[i]) < 1e-12);
+  }
+  CHECK(grid(p, 8, 8, 32, 32).size() / 4 == 320);
+}
+
 TEST_CASE("C3 anchors: scales 3, 6, 12 on a 9x14 map are 1134") {
   AnchorParams p = exact();
   p.sizes = {3 * 16.0, 6 * 16.0, 12 * 16.0};

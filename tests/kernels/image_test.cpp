@@ -36,6 +36,19 @@ TEST_CASE("A18 image size: shorter side 600, longer at most 1000; 375x500 become
   CHECK_THROWS_AS(scaled_image_size(5, 500, 0, 1000), Error);
 }
 
+TEST_CASE("B5 F1 image size: without its aspect ratio a picture fills both sides exactly") {
+  const auto size = [](int64_t h, int64_t w, int64_t shorter, int64_t longer) {
+    const ImageSize s = scaled_image_size(h, w, shorter, longer, SizeRounding::nearest, false);
+    return std::pair(s.height, s.width);
+  };
+  CHECK(size(375, 500, 256, 256) == std::pair<int64_t, int64_t>(256, 256));
+  CHECK(size(333, 500, 800, 800) == std::pair<int64_t, int64_t>(800, 800));
+  CHECK(size(375, 500, 300, 400) == std::pair<int64_t, int64_t>(300, 400));
+  CHECK(size(500, 375, 300, 400) == std::pair<int64_t, int64_t>(400, 300));
+  CHECK(size(50, 50, 300, 400) == std::pair<int64_t, int64_t>(300, 400));
+  CHECK_THROWS_AS(size(375, 500, 300, 0), Error);
+}
+
 TEST_CASE("A18 image size equals torchvision's with rounding down") {
   const auto sizes = golden_i64("image", "sizes");
   for (size_t i = 0; i < sizes.values.size(); i += 6) {
