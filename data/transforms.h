@@ -19,8 +19,8 @@ struct InputSettings {
   int shorter_side = 600;
   int longer_side = 1000;
   int pad_multiple = 1;
-  bool keep_aspect = true;  // false: both sides are stretched to shorter_side and longer_side
   bool round_down = false;  // resized sizes: false to the nearest, true down (torchvision)
+  bool keep_aspect = true;  // false: both sides are stretched to shorter_side and longer_side
 };
 
 /// One picture as network input, with its objects in input coordinates. Input pixels and boxes

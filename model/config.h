@@ -22,9 +22,9 @@ struct PreprocessConfig {
   std::vector<double> stddev = {1, 1, 1};                     // divided by stddev
   int shorter_side = 600;                                     // target of the shorter side, pixels
   int longer_side = 1000;                                     // upper limit of the longer side
-  bool keep_aspect = true;           // false: both sides are stretched to the two sizes
   std::string rounding = "nearest";  // of the resized size: "nearest" | "floor" (torchvision)
   int pad_multiple = 1;              // zero rows and columns are added to reach a multiple of this
+  bool keep_aspect = true;           // false: both sides are stretched to the two sizes
 };
 
 struct InitConfig {
@@ -52,15 +52,15 @@ struct BackboneConfig {
 struct AnchorConfig {
   std::vector<double> sizes = {128, 256, 512};  // square roots of the areas, in `unit`
   std::vector<double> ratios = {0.5, 1, 2};     // height / width
-  std::string unit = "pixels";                  // "pixels" | "image" (its height) | "stride"
-  // "all": every size with every ratio; "first": every size with the first ratio and the first size
-  // with every ratio
-  std::string combine = "all";
   // "paper": rounded as the original code does; "torchvision": half extents rounded; "none": exact
   std::string rounding = "paper";
   std::string centre = "cell";  // "cell": (i + 0.5) * stride; "corner": i * stride (torchvision)
   // "nominal": the backbone's; "map": image size // map size; "exact": image size / map size
   std::string stride_rule = "nominal";
+  std::string unit = "pixels";  // "pixels" | "image" (its height) | "stride"
+  // "all": every size with every ratio; "first": every size with the first ratio and the first size
+  // with every ratio
+  std::string combine = "all";
 };
 
 struct ProposalConfig {
