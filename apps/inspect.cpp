@@ -59,13 +59,13 @@ Findings inspect_checkpoint(const fs::path& file, bool tensors) {
   out.text = fmt::format(
       "{}: checkpoint, format version {}, written by frcnn {}\n"
       "backbone    {}\nclasses     {}: {}\nparameters  {} tensors, {} numbers\n"
-      "buffers     {} tensors\noptimiser   {} tensors, {} numbers\n"
+      "buffers     {} tensors\noptimiser   {} tensors, {} numbers\naverages    {} tensors\n"
       "pictures    {}, scale {:g}, mean {:g} {:g} {:g}, stddev {:g} {:g} {:g}, shorter side {}, "
       "longer at most {}\n",
       file.string(), kCheckpointVersion, c.program_version, config.model.backbone.name,
       c.classes.size(), classes, c.parameters.size(), elements(c.parameters), c.buffers.size(),
-      c.optimizer.size(), elements(c.optimizer), p.channels, p.scale, p.mean[0], p.mean[1],
-      p.mean[2], p.stddev[0], p.stddev[1], p.stddev[2], p.shorter_side, p.longer_side);
+      c.optimizer.size(), elements(c.optimizer), c.averages.size(), p.channels, p.scale, p.mean[0],
+      p.mean[1], p.mean[2], p.stddev[0], p.stddev[1], p.stddev[2], p.shorter_side, p.longer_side);
   Json training = Json::object();
   for (const auto& [key, value] : c.training) {
     std::visit([&, &name = key](const auto& v) { training[name] = v; }, value);
@@ -85,6 +85,7 @@ Findings inspect_checkpoint(const fs::path& file, bool tensors) {
               {"parameters", tensor_list(c.parameters)},
               {"buffers", tensor_list(c.buffers)},
               {"optimizer", tensor_list(c.optimizer)},
+              {"averages", tensor_list(c.averages)},
               {"config", c.config}};
   return out;
 }

@@ -8,7 +8,6 @@
 #include "apps/program_device.h"
 #include "apps/terminal.h"
 #include "apps/version.h"
-#include "engine/gpu_math.h"
 #include "engine/tuning.h"
 #include "kernels/launch/check.h"
 #include "kernels/launch/parallel.h"
@@ -29,11 +28,11 @@ void print_warning(const std::string& text) {
 
 struct Globals {
   int threads = 0;
-  std::string memory_limit, device = "auto", math = "f32", tuning;
+  std::string memory_limit, device = "auto", math, tuning;
 
   void apply() const {
     if (threads > 0) kernels::set_num_threads(threads);
-    set_gpu_math(gpu_math_by_name(math));
+    request_gpu_math(math);
     set_tuning({.measure = tuning != "off",
                 .file = tuning == "off" ? "" : tuning,
                 .program = program_version(),
@@ -87,9 +86,8 @@ int run_program(int argc, const char* const* argv) {
   app.add_option(
          "--gpu-math", globals.math,
          "factors of convolutions and dense layers on a GPU: f32, or tf32 or bf16 on tensor "
-         "cores")
-      ->type_name("TYPE")
-      ->capture_default_str();
+         "cores; default: f32, in training what train.precision says")
+      ->type_name("TYPE");
   app.add_option("--tuning", globals.tuning,
                  "file that remembers which kernels were measured to be the fastest on a GPU, or "
                  "off: fixed choices; default: a file for each GPU in ~/.cache/frcnn")

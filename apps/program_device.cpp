@@ -16,11 +16,24 @@ Request& request() {
   static Request instance;
   return instance;
 }
+std::optional<GpuMath>& math_request() {
+  static std::optional<GpuMath> instance;
+  return instance;
+}
 
 }  // namespace
 
 void request_device(const std::string& text, size_t memory_limit) {
   request() = {text, memory_limit, std::nullopt};
+}
+
+void request_gpu_math(const std::string& name) {
+  math_request() = name.empty() ? std::nullopt : std::optional(gpu_math_by_name(name));
+  set_gpu_math(math_request().value_or(GpuMath::f32));
+}
+
+std::optional<GpuMath> requested_gpu_math() {
+  return math_request();
 }
 
 const DeviceChoice& program_device() {

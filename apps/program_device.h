@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 
 #include "engine/device.h"
+#include "engine/gpu_math.h"
 
 namespace frcnn::apps {
 
@@ -13,5 +15,10 @@ void request_device(const std::string& text, size_t memory_limit);
 /// The device of this run of the program: chosen, and its memory limited, at the first call. Throws
 /// as choose_device() does.
 const DeviceChoice& program_device();
+
+/// Keeps what --gpu-math said, or that it said nothing, and sets gpu_math().
+void request_gpu_math(const std::string& name);
+/// What --gpu-math said; nullopt where it was not given, so that train.precision counts.
+std::optional<GpuMath> requested_gpu_math();
 
 }  // namespace frcnn::apps

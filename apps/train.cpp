@@ -50,6 +50,13 @@ void backbone_settings(TrainArguments& arguments) {
   arguments.overrides.insert(arguments.overrides.begin(), settings.begin(), settings.end());
 }
 
+/// --gpu-math goes before every other word on train.precision, on a GPU.
+void precision_setting(TrainArguments& arguments) {
+  if (requested_gpu_math() && program_device().device.is_gpu())
+    arguments.overrides.push_back(
+        fmt::format("train.precision={}", name_of(*requested_gpu_math())));
+}
+
 /// The settings that the command line asks for: the preset, what the file CONFIG names on top of
 /// it, and --set on top of both.
 Config requested_config(const TrainArguments& arguments) {
@@ -329,7 +336,10 @@ void add_train(CLI::App& app, Action& action) {
     }
     if (a->out.empty()) throw CLI::RequiredError("--out");
     backbone_settings(*a);
-    action = [a] { return train(*a); };
+    action = [a] {
+      precision_setting(*a);
+      return train(*a);
+    };
   });
 }
 

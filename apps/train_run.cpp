@@ -133,6 +133,7 @@ void TrainRun::save() {
 }
 
 void TrainRun::validate() {
+  const Trainer::Averaged averaged(trainer_);
   const auto detections =
       detect_all(trainer_.model(), *validation_, config_.model.preprocess, config_.data);
   if (stop_requested()) return;  // not all pictures were seen

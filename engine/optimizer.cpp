@@ -2,10 +2,12 @@
 
 #include <cmath>
 #include <iterator>
+#include <utility>
 
 #include "engine/dispatch.h"
 #include "kernels/elementwise/reductions.h"
 #include "kernels/optim/adam.h"
+#include "kernels/optim/ema.h"
 #include "kernels/optim/sgd.h"
 
 namespace frcnn {
@@ -117,9 +119,48 @@ void Optimizer::step(double grad_scale, double clip_norm) {
                                group.state1.data<T>());
       }
     });
+    if (group.average)
+      with_float(group.values.dtype(), "optimizer", [&](auto t) {
+        using T = decltype(t);
+        kernels::cpu::ema_step(count, average_decay_, step_ + 1,
+                               std::as_const(group.values).data<T>(), group.average.data<T>());
+      });
     group.values.bump_version();
   }
   ++step_;
+}
+
+void Optimizer::keep_averages(double decay) {
+  check(decay > 0 && decay < 1,
+        "[optimizer] expected a decay of averages above 0 and below 1, got {}", decay);
+  average_decay_ = decay;
+  for (Group& group : groups_) {
+    group.average = empty_like(group.values);
+    group.average.copy_from(group.values);
+  }
+}
+
+std::vector<std::pair<std::string, Tensor>> Optimizer::averages() const {
+  std::vector<std::pair<std::string, Tensor>> result;
+  for (const Group& group : groups_)
+    for (size_t i = 0; group.average && i < group.parameters.size(); ++i) {
+      const Tensor& tensor = group.parameters[i].tensor;
+      result.emplace_back(
+          group.parameters[i].name,
+          group.average.rows(group.offsets[i], tensor.numel()).view(tensor.shape()));
+    }
+  return result;
+}
+
+void Optimizer::swap_averages() {
+  for (Group& group : groups_) {
+    if (!group.average) continue;
+    Tensor kept = empty_like(group.values);
+    kept.copy_from(group.values);
+    group.values.copy_from(group.average);
+    group.average.copy_from(kept);
+    group.values.bump_version();
+  }
 }
 
 std::vector<std::pair<std::string, double>> Optimizer::learning_rates() const {

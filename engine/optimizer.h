@@ -41,6 +41,16 @@ class Optimizer {
   void add_group(const std::string& name, const std::vector<Parameter>& parameters,
                  const GroupSettings& settings);
 
+  /// From now on keeps an exponential moving average of the weights of all groups so far
+  /// (kernels/optim/ema.h), which begins with what they are and is updated by step(). `decay` is
+  /// above 0 and below 1.
+  void keep_averages(double decay);
+  /// The averages by name of the parameter, views; empty unless they are kept.
+  std::vector<std::pair<std::string, Tensor>> averages() const;
+  /// Exchanges the weights and their averages: twice is nothing. In between, step() must not be
+  /// called.
+  void swap_averages();
+
   /// Declares all gradients void; the next backward pass overwrites them.
   void zero_grad();
   /// One update with gradients multiplied by `grad_scale` (1 / number of accumulated passes). With
@@ -75,6 +85,7 @@ class Optimizer {
     GroupSettings settings;
     std::vector<Parameter> parameters;
     Tensor values, gradients, state1, state2;
+    Tensor average;  // undefined unless it is kept
     std::vector<int64_t> offsets;
   };
   void check_finite() const;
@@ -83,6 +94,7 @@ class Optimizer {
   void launch_update(double clip_norm);
   std::vector<kernels::FiniteCheck> finite_checks();
   std::vector<Group> groups_;
+  double average_decay_ = 0;
   int64_t step_ = 0;
   double last_norm_ = 0;
   // On a GPU: kernels::StepScalars of each group, its sum of squared gradients, the norm, the

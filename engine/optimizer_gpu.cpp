@@ -2,10 +2,12 @@
 // launches, recorded as a graph.
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "engine/dispatch.h"
 #include "engine/optimizer.h"
 #include "kernels/optim/adam.h"
+#include "kernels/optim/ema.h"
 #include "kernels/optim/gradients.h"
 #include "kernels/optim/sgd.h"
 #include "kernels/optim/step_scalars.h"
@@ -115,6 +117,10 @@ void Optimizer::launch_update(double clip_norm) {
               {1, s.momentum, s.weight_decay, 1, s.method == GroupSettings::Method::nesterov},
               group.gradients.data<T>(), group.values.data<T>(), group.state1.data<T>(),
               on_device + i, checks[i]);
+        if (group.average)
+          gpu::ema_step<kBackend>(on.stream, size, average_decay_, step_ + 1,
+                                  std::as_const(group.values).data<T>(), group.average.data<T>(),
+                                  on_device + i, checks[i]);
       });
   });
 }

@@ -194,16 +194,16 @@ void Backbone::make_layers(const BackboneConfig& config, Parameters& parameters)
     }
   }
   if (config.frozen_until.empty()) return;
-  bool found = false;
+  std::string names;
   for (const LayerSpec& layer : spec.layers) {
     parameters.set_trainable("backbone." + layer.name + ".", false);
-    if (layer.name == config.frozen_until) {
-      found = true;
-      break;
-    }
+    if (layer.name == config.frozen_until) return;
+    names += (names.empty() ? "" : ", ") + layer.name;
   }
-  check(found, "backbone.frozen_until: {} has no layer \"{}\"; its layers are {} to {}", spec.name,
-        config.frozen_until, spec.layers.front().name, spec.layers.back().name);
+  throw UsageError(fmt::format(
+      "backbone.frozen_until: {} has no layer \"{}\"; its layers are {}, and \"\" trains "
+      "all of them",
+      spec.name, config.frozen_until, names));
 }
 
 Tensor Backbone::forward(const Tensor& images, bool training) const {

@@ -81,9 +81,13 @@ struct RpnConfig {
   bool only_inside = true;  // cross-boundary anchors ignored in training (A19)
   int batch = 256;          // sampled anchors per image
   double positive_fraction = 0.5;
-  std::string box_loss = "smooth_l1";  // "smooth_l1" | "l1" | "mse"
+  std::string class_loss = "cross_entropy";  // "cross_entropy" | "focal", of either objectness
+  double focal_alpha = 0.25;                 // focal: weight of objects; below 0: none
+  double focal_gamma = 2;
+  std::string box_loss = "smooth_l1";  // "smooth_l1" | "l1" | "mse" | "giou"
   double sigma = 3;                    // smooth-L1 turns linear at 1 / sigma^2
-  // "batch": both losses divided by the sampled anchors; "paper": N_cls = batch, N_reg = positions
+  // "batch": both losses divided by the sampled anchors; "paper": N_cls = batch, N_reg = positions;
+  // "positives": both divided by the sampled positives
   std::string normaliser = "batch";
   double lambda = 1;  // weight of the box loss (10 with normaliser "paper")
   // small boxes are dropped "before" the best pre_nms are taken (original code) or "after"
@@ -109,8 +113,12 @@ struct RoiConfig {
   bool append_ground_truth = true;
   std::vector<double> box_std = {0.1, 0.1, 0.2, 0.2};  // box targets are divided by these
   std::vector<double> box_mean = {0, 0, 0, 0};
-  std::string box_loss = "smooth_l1";
+  std::string class_loss = "cross_entropy";  // "cross_entropy" | "sigmoid" | "focal"
+  double focal_alpha = 0.25;
+  double focal_gamma = 2;
+  std::string box_loss = "smooth_l1";  // "smooth_l1" | "l1" | "mse" | "giou"
   double sigma = 1;
+  std::string normaliser = "batch";  // "batch": the sampled RoIs | "positives": the foreground
   double lambda = 1;
 };
 
@@ -167,8 +175,10 @@ struct TrainConfig {
   int batch = 1;      // images per forward pass
   int iter_size = 2;  // forward passes whose gradients are summed (then averaged)
   uint64_t seed = 1;
-  int log_every = 20;           // steps
-  int checkpoint_every = 2000;  // steps
+  double ema = 0;                 // decay of the weights' moving average; 0: none is kept
+  std::string precision = "f32";  // "f32" | "tf32" | "bf16": factors of convolutions, dense layers
+  int log_every = 20;             // steps
+  int checkpoint_every = 2000;    // steps
   int keep_checkpoints = 2;
   double validate_every = 0;  // epochs between validations; 0: at the end only
 };

@@ -87,7 +87,10 @@ std::vector<std::vector<ScoredBox>> select_detections(const RoiOutput& output, c
     using T = decltype(t);
     const int64_t rows = rois.dim(0);
     std::vector<T> p(static_cast<size_t>(rows * (classes + 1)));
-    kernels::cpu::softmax<T>(rows, classes + 1, output.logits.data<T>(), p.data());
+    if (roi.class_loss == "sigmoid")
+      kernels::cpu::sigmoid<T>(rows * (classes + 1), output.logits.data<T>(), p.data());
+    else
+      kernels::cpu::softmax<T>(rows, classes + 1, output.logits.data<T>(), p.data());
     const T* roi_rows = rois.data<T>();
     int64_t first = 0;
     for (size_t image = 0; image < sizes.size(); ++image) {  // RoIs lie in order of their images

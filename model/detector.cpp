@@ -47,7 +47,7 @@ Detector Detector::load(const std::filesystem::path& file, const std::vector<std
   impl->model =
       std::make_unique<FasterRcnn>(impl->config.model, static_cast<int64_t>(impl->classes.size()),
                                    1, DType::f32, /*fill=*/false, device);
-  load_parameters(*impl->model, checkpoint, file.string());
+  load_parameters(*impl->model, checkpoint, file.string(), CheckpointWeights::averaged);
   impl->model->parameters().set_trainable("", false);  // packed copies of weights stay right
   return Detector(std::move(impl));
 }

@@ -90,6 +90,8 @@ void Converter::check_model() const {
         m.rpn.window, window, map, kAdvice);
   check(m.roi.hidden.size() == 2 && m.roi.hidden[0] == m.roi.hidden[1],
         "roi.hidden: torchvision's head has two hidden layers of one width; {}", kAdvice);
+  check(m.roi.class_loss != "sigmoid",
+        "roi.class_loss = \"sigmoid\": torchvision's head takes scores by softmax; {}", kAdvice);
 }
 
 void Converter::conv(const LayerSpec& layer, int64_t in_channels) {

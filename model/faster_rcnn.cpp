@@ -9,13 +9,13 @@
 
 #include "engine/dispatch.h"
 #include "engine/ops/elementwise.h"
-#include "engine/ops/losses.h"
 #include "engine/recorded_step.h"
 #include "engine/tape.h"
 #include "engine/uploader.h"
 #include "kernels/boxes/anchors.h"
 #include "model/batch_parts.h"
 #include "model/detections.h"
+#include "model/loss_terms.h"
 
 namespace frcnn {
 namespace {
@@ -36,9 +36,19 @@ void check_input(const ModelInput& input) {
           input.images.shape().string());
 }
 
-/// Without a sample (an image without objects and without inside anchors) sums are 0, not 0 / 0.
-double at_least_one(int64_t n) {
+/// How many labels are `least` or more. Without one (an image without objects and without inside
+/// anchors) sums are 0, not 0 / 0.
+double labels_from(int32_t least, const Tensor& labels) {
+  const int64_t n =
+      std::ranges::count_if(labels.span<int32_t>(), [&](int32_t l) { return l >= least; });
   return static_cast<double>(std::max<int64_t>(1, n));
+}
+
+/// Whether the losses are divided by the sampled positives alone.
+bool positives_only(const std::string& normaliser, const char* key) {
+  check(normaliser == "batch" || normaliser == "paper" || normaliser == "positives",
+        "{}: expected \"batch\", \"paper\" (RPN) or \"positives\", got \"{}\"", key, normaliser);
+  return normaliser == "positives";
 }
 
 /// The detector's part of given samples for images [first, first + count) of a batch.
@@ -137,6 +147,13 @@ FasterRcnn::Stride FasterRcnn::stride(int64_t map_h, int64_t map_w, int64_t inpu
   const std::string& rule = config_.anchors.stride_rule;
   if (rule == "nominal") {
     const auto [y, x] = backbone_.spec().strides();
+    // Rounding and layers without padding lose up to a cell on each side of the map.
+    if (std::abs(map_h * y - input_h) >= 2 * y || std::abs(map_w * x - input_w) >= 2 * x)
+      throw UsageError(fmt::format(
+          "anchors.stride_rule = \"nominal\": {} cells of stride {} x {} do not span an input of "
+          "{} x "
+          "{}, expected about {} x {} cells; choose \"map\" or \"exact\"",
+          fmt::format("{} x {}", map_h, map_w), y, x, input_h, input_w, input_h / y, input_w / x));
     return {static_cast<double>(y), static_cast<double>(x)};
   }
   const double y = static_cast<double>(input_h) / static_cast<double>(map_h);
@@ -237,8 +254,6 @@ Losses FasterRcnn::combine(const Passed& passed, const Drawn& drawn, const PassK
   const auto images = static_cast<size_t>(drawn.images);
   if (parts.rpn) {
     const bool paper = config_.rpn.normaliser == "paper";
-    check(paper || config_.rpn.normaliser == "batch",
-          "rpn.normaliser: expected \"batch\" or \"paper\", got \"{}\"", config_.rpn.normaliser);
     const std::vector<int64_t> rows(images, drawn.rpn_labels.dim(0) / drawn.images);
     const auto logits = split_rows(passed.rpn.logits, rows),
                deltas = split_rows(passed.rpn.deltas, rows),
@@ -250,14 +265,11 @@ Losses FasterRcnn::combine(const Passed& passed, const Drawn& drawn, const PassK
       return paper ? LossNormaliser(config_.rpn.batch) : drawn.sampled[n];
     };
     losses.rpn_class = mean_over_images(images, [&](size_t n) {
-      return config_.rpn.objectness == "softmax"
-                 ? softmax_cross_entropy(logits[n], labels[n], n_cls(n))
-                 : sigmoid_cross_entropy(logits[n], labels[n], n_cls(n));
+      return rpn_class_loss(config_.rpn, logits[n], labels[n], n_cls(n));
     });
     losses.rpn_box = mean_over_images(images, [&](size_t n) {
-      return box_regression_loss(
-          deltas[n], targets[n], labels[n], box_loss_by_name(config_.rpn.box_loss, "rpn.box_loss"),
-          config_.rpn.sigma, paper ? LossNormaliser(cells) : drawn.sampled[n]);
+      return rpn_box_loss(config_.rpn, deltas[n], targets[n], labels[n],
+                          paper ? LossNormaliser(cells) : drawn.sampled[n]);
     });
     add(losses.rpn_class, 1);
     add(losses.rpn_box, config_.rpn.lambda);
@@ -271,12 +283,10 @@ Losses FasterRcnn::combine(const Passed& passed, const Drawn& drawn, const PassK
                labels = split_rows(drawn.roi_labels, drawn.roi_rows),
                targets = split_rows(drawn.roi_deltas, drawn.roi_rows);
     losses.roi_class = mean_over_images(images, [&](size_t n) {
-      return softmax_cross_entropy(logits[n], labels[n], drawn.regions[n]);
+      return roi_class_loss(config_.roi, logits[n], labels[n], drawn.regions[n]);
     });
     losses.roi_box = mean_over_images(images, [&](size_t n) {
-      return box_regression_loss(deltas[n], targets[n], labels[n],
-                                 box_loss_by_name(config_.roi.box_loss, "roi.box_loss"),
-                                 config_.roi.sigma, drawn.regions[n]);
+      return roi_box_loss(config_.roi, deltas[n], targets[n], labels[n], drawn.regions[n]);
     });
     add(losses.roi_class, 1);
     add(losses.roi_box, config_.roi.lambda);
@@ -365,13 +375,17 @@ Losses FasterRcnn::losses_of_run(const ModelInput& input, const std::vector<Grou
             {}};
   if (parts.detector) {
     all.roi_rows = rois_per_image(drawn.roi.rois, truth.size());
-    for (const int64_t rows : all.roi_rows) all.regions.emplace_back(at_least_one(rows));
+    int64_t first = 0;
+    for (const int64_t rows : all.roi_rows) {
+      const int32_t least = positives_only(config_.roi.normaliser, "roi.normaliser") ? 1 : 0;
+      all.regions.emplace_back(labels_from(least, drawn.roi.labels.rows(first, rows)));
+      first += rows;
+    }
   }
   for (int64_t n = 0; parts.rpn && n < all.images; ++n) {
     const int64_t rows = drawn.rpn.labels.dim(0) / all.images;
-    const Tensor own = drawn.rpn.labels.rows(n * rows, rows);
-    all.sampled.emplace_back(
-        at_least_one(std::ranges::count_if(own.span<int32_t>(), [](int32_t l) { return l >= 0; })));
+    const int32_t least = positives_only(config_.rpn.normaliser, "rpn.normaliser") ? 1 : 0;
+    all.sampled.emplace_back(labels_from(least, drawn.rpn.labels.rows(n * rows, rows)));
   }
   return combine(passed, all, key, parts);
 }
@@ -396,8 +410,13 @@ Losses FasterRcnn::gpu_losses(const Tensor& images, const Tensor& limits, const 
   Drawn all{rpn.labels, rpn.deltas, roi.rois, roi.labels, roi.deltas, limits.dim(0), {}, {}, {}};
   for (int64_t n = 0; n < all.images; ++n) {
     all.roi_rows.push_back(config_.roi.batch);
-    if (parts.rpn) all.sampled.emplace_back(rpn.sampled.rows(n, 1));
-    if (parts.detector) all.regions.emplace_back(roi.sampled.rows(n, 1));
+    // Two counts, of which the first is that of the positives.
+    if (parts.rpn)
+      all.sampled.emplace_back(rpn.sampled.rows(n, 1),
+                               positives_only(config_.rpn.normaliser, "rpn.normaliser") ? 2 : 1);
+    if (parts.detector)
+      all.regions.emplace_back(roi.sampled.rows(n, 1),
+                               positives_only(config_.roi.normaliser, "roi.normaliser") ? 2 : 1);
   }
   return combine(passed, all, key, parts);
 }

@@ -284,8 +284,12 @@ GpuDetections gpu_detections(const RoiOutput& output, const Tensor& rois, int64_
   with_kernels(rois, "detections", [&](auto on, auto t) {
     using T = decltype(t);
     constexpr auto kBackend = decltype(on)::backend;
-    gpu::softmax<kBackend>(on.stream, rows, classes + 1, output.logits.data<T>(),
-                           probabilities.data<T>());
+    if (roi.class_loss == "sigmoid")
+      gpu::sigmoid<kBackend>(on.stream, rows * (classes + 1), output.logits.data<T>(),
+                             probabilities.data<T>());
+    else
+      gpu::softmax<kBackend>(on.stream, rows, classes + 1, output.logits.data<T>(),
+                             probabilities.data<T>());
     gpu::decode_detections<kBackend>(on.stream, codec_of(roi), rows, classes, groups, test.score,
                                      rois.data<T>(), output.deltas.data<T>(),
                                      probabilities.data<T>(), limits_of<T>(limits), boxes.data<T>(),

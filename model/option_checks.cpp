@@ -1,6 +1,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <tuple>
 
@@ -42,6 +43,15 @@ void check_model(const ModelConfig& model, const std::string& name) {
   require(roi.background_high <= roi.foreground_iou, name,
           "roi.background_high = {} must not be above roi.foreground_iou = {}", roi.background_high,
           roi.foreground_iou);
+  // The samplers' own rounding (model/targets.h).
+  require(static_cast<int64_t>(rpn.batch * rpn.positive_fraction) >= 1, name,
+          "rpn.positive_fraction = {} of rpn.batch = {} anchors leaves no positive one; it must be "
+          "{:.4g} to 1",
+          rpn.positive_fraction, rpn.batch, 1.0 / rpn.batch);
+  require(std::llround(roi.batch * roi.foreground_fraction) >= 1, name,
+          "roi.foreground_fraction = {} of roi.batch = {} RoIs leaves no foreground; it must be "
+          "{:.4g} to 1",
+          roi.foreground_fraction, roi.batch, 1.0 / roi.batch);
 }
 
 /// Settings of one branch with the common ones where it has none. `section` is "optimizer" or

@@ -57,7 +57,10 @@ std::string options_markdown() {
       "command line changes one option (`--set rpn.positive_iou=0.6`). Defaults are the\n"
       "paper-faithful run (Ren et al., arXiv 1506.01497, and its original code). The program\n"
       "refuses unknown keys, wrong types and values out of range. This page is written by\n"
-      "`frcnn train --help-config markdown`; a test compares the two.\n";
+      "`frcnn train --help-config markdown`; a test compares the two. Formulas of losses, "
+      "optimisers\n"
+      "and schedules, and when to choose which: "
+      "[training-parameters.md](training-parameters.md).\n";
   std::string section;
   for (const OptionInfo& option : option_list()) {
     if (section_of(option.key) != section) {

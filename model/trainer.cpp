@@ -19,15 +19,33 @@ void copy_checked(const std::string& name, Tensor target, const Tensor& source,
   target.bump_version();
 }
 
-const TensorMap& part_of(const Checkpoint& checkpoint, const Parameter& p) {
-  return p.kind == ParameterKind::buffer ? checkpoint.buffers : checkpoint.parameters;
+/// Fills the optimiser's arrays from a part of a checkpoint that must have exactly these.
+void restore_arrays(const char* what, const std::vector<std::pair<std::string, Tensor>>& arrays,
+                    const TensorMap& stored) {
+  check(arrays.size() == stored.size(),
+        "[resume] the checkpoint has {} {} arrays, these settings need {}", stored.size(), what,
+        arrays.size());
+  for (const auto& [name, tensor] : arrays) {
+    const auto found = stored.find(name);
+    check(found != stored.end(), "[resume] the checkpoint lacks {}", name);
+    copy_checked(name, tensor, found->second, "[resume] checkpoint");
+  }
+}
+
+const TensorMap& part_of(const Checkpoint& checkpoint, const Parameter& p,
+                         CheckpointWeights which) {
+  if (p.kind == ParameterKind::buffer) return checkpoint.buffers;
+  const bool averaged =
+      which == CheckpointWeights::averaged && checkpoint.averages.contains(p.name);
+  return averaged ? checkpoint.averages : checkpoint.parameters;
 }
 
 }  // namespace
 
-void load_parameters(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file) {
+void load_parameters(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file,
+                     CheckpointWeights which) {
   for (const Parameter& p : model.parameters().all()) {
-    const TensorMap& part = part_of(checkpoint, p);
+    const TensorMap& part = part_of(checkpoint, p, which);
     const auto found = part.find(p.name);
     check(found != part.end(), "{}: {} is missing; was it saved by a model with other settings?",
           file, p.name);
@@ -59,19 +77,22 @@ Trainer::Trainer(const Config& config, const std::vector<std::string>& classes, 
       classes_(classes),
       total_steps_(total_steps),
       model_(std::make_unique<FasterRcnn>(config.model, static_cast<int64_t>(classes.size()),
-                                          config.train.seed, DType::f32, /*fill=*/true, device)) {
+                                          config.train.seed, DType::f32, /*fill=*/true, device)),
+      precision_(gpu_math_by_name(config.train.precision, "train.precision")) {
   if (const std::string& weights = config.model.backbone.weights; !weights.empty()) {
     ImportOptions options;
     options.any_preprocess = config.model.backbone.weights_preprocess == "any";
     import_log_ = import_weights(*WeightFile::open(weights), import_target(*model_), options);
   }
   add_parameter_groups(optimizer_, model_->parameters(), config.optimizer, total_steps);
+  if (config.train.ema > 0) optimizer_.keep_averages(config.train.ema);
   optimizer_.zero_grad();
   if (device.is_gpu()) gpu_ = make_gpu_state(device);
 }
 
 void Trainer::accumulate(const ModelInput& input, const std::vector<GroundTruth>& truth,
                          std::optional<Samples>* samples) {
+  const PrecisionScope precision(precision_);
   if (gpu_ && !(samples && samples->has_value())) return gpu_accumulate(input, truth);
   const PassKey key{config_.train.seed, static_cast<uint64_t>(optimizer_.steps()) *
                                                 static_cast<uint64_t>(config_.train.iter_size) +
@@ -127,6 +148,7 @@ Checkpoint Trainer::checkpoint(int64_t cursor_epoch, int64_t cursor_position) co
   for (const Parameter& p : model_->parameters().all())
     (p.kind == ParameterKind::buffer ? c.buffers : c.parameters).emplace(p.name, p.tensor);
   for (const auto& [name, tensor] : optimizer_.state()) c.optimizer.emplace(name, tensor);
+  for (const auto& [name, tensor] : optimizer_.averages()) c.averages.emplace(name, tensor);
   c.training["step"] = optimizer_.steps();
   c.training["total_steps"] = total_steps_;
   c.training["epoch"] = cursor_epoch;
@@ -140,15 +162,8 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   check(checkpoint.classes == classes_,
         "[resume] the checkpoint was trained on other classes than this data set has");
   load_parameters(*model_, checkpoint, "[resume] checkpoint");
-  const auto state = optimizer_.state();
-  check(state.size() == checkpoint.optimizer.size(),
-        "[resume] the checkpoint has {} optimiser arrays, these settings need {}",
-        checkpoint.optimizer.size(), state.size());
-  for (const auto& [name, tensor] : state) {
-    const auto found = checkpoint.optimizer.find(name);
-    check(found != checkpoint.optimizer.end(), "[resume] the checkpoint lacks {}", name);
-    copy_checked(name, tensor, found->second, "[resume] checkpoint");
-  }
+  restore_arrays("optimiser", optimizer_.state(), checkpoint.optimizer);
+  restore_arrays("averaged", optimizer_.averages(), checkpoint.averages);
   check(checkpoint.training_int("total_steps") == total_steps_,
         "[resume] the checkpoint belongs to a run of {} steps, this one has {}",
         checkpoint.training_int("total_steps"), total_steps_);

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/gpu_math.h"
 #include "engine/optimizer.h"
 #include "model/config.h"
 #include "model/faster_rcnn.h"
@@ -21,7 +23,8 @@ struct StepStats {
 };
 
 /// Trains a Faster R-CNN by approximate joint training: per update, train.iter_size passes whose
-/// gradients are averaged, then one optimiser step. The state between updates is complete in a
+/// gradients are averaged, then one optimiser step. Passes run in a PrecisionScope of
+/// train.precision. The state between updates is complete in a
 /// checkpoint: a restored run goes on with the same bits.
 class Trainer {
  public:
@@ -40,6 +43,19 @@ class Trainer {
   /// device, and throws Error where a loss or gradient was not finite; on the CPU, where update()
   /// tells them, `updates` is 0.
   StepStats collect();
+
+  /// While it lives the model's weights are their moving averages, where train.ema keeps them: for
+  /// validation. Nothing may be trained or saved meanwhile.
+  class Averaged {
+   public:
+    explicit Averaged(Trainer& trainer) : trainer_(trainer) { trainer_.optimizer_.swap_averages(); }
+    ~Averaged() { trainer_.optimizer_.swap_averages(); }
+    Averaged(const Averaged&) = delete;
+    Averaged& operator=(const Averaged&) = delete;
+
+   private:
+    Trainer& trainer_;
+  };
 
   /// Everything that a restored run needs. `cursor_epoch` and `cursor_position` tell where the
   /// loader stands (data/loader.h).
@@ -68,6 +84,7 @@ class Trainer {
   int64_t total_steps_;
   std::unique_ptr<FasterRcnn> model_;
   std::vector<std::string> import_log_;
+  GpuMath precision_;
   Optimizer optimizer_;
   struct GpuState;
   static std::shared_ptr<GpuState> make_gpu_state(Device device);
@@ -79,8 +96,12 @@ class Trainer {
   std::shared_ptr<GpuState> gpu_;
 };
 
+/// Which weights of a checkpoint: those that training goes on with, or their moving averages, where
+/// the checkpoint has them (train.ema), for everything else.
+enum class CheckpointWeights : uint8_t { trained, averaged };
 /// Copies parameters and buffers of a checkpoint into a model; names and shapes must agree exactly.
-void load_parameters(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file);
+void load_parameters(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file,
+                     CheckpointWeights which = CheckpointWeights::trained);
 /// Sets config.backbone.network from a checkpoint whose backbone was imported, so that a model can
 /// be made without the file it came from.
 void take_network(ModelConfig& config, const Checkpoint& checkpoint, const std::string& file);

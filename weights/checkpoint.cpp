@@ -43,6 +43,7 @@ void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkp
   content.groups["parameters"].tensors = checkpoint.parameters;
   content.groups["buffers"].tensors = checkpoint.buffers;
   content.groups["optimizer"].tensors = checkpoint.optimizer;
+  if (!checkpoint.averages.empty()) content.groups["averages"].tensors = checkpoint.averages;
   auto& training = content.groups["training"].attributes;
   for (const auto& [key, value] : checkpoint.training)
     std::visit([&, &name = key](const auto& v) { training.emplace(name, v); }, value);
@@ -70,6 +71,7 @@ Checkpoint load_checkpoint(const std::filesystem::path& file) {
   check(!checkpoint.parameters.empty(), "{}: group 'parameters' is empty", name);
   checkpoint.buffers = std::move(content.groups["buffers"].tensors);
   checkpoint.optimizer = std::move(content.groups["optimizer"].tensors);
+  checkpoint.averages = std::move(content.groups["averages"].tensors);
   for (const auto& [key, value] : content.groups["training"].attributes) {
     if (const auto* integer = std::get_if<int64_t>(&value))
       checkpoint.training[key] = *integer;

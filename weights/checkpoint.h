@@ -24,6 +24,8 @@ struct Checkpoint {
   TensorMap parameters;              ///< trained by gradients (also those of frozen layers)
   TensorMap buffers;                 ///< running statistics of batch norm
   TensorMap optimizer;               ///< momenta and the like; empty in files made for inference
+  /// Moving averages of parameters, by their names; empty unless the run kept them (train.ema).
+  TensorMap averages;
   /// State of the run: step, epoch cursor, seed, ... Empty in files made for inference.
   std::map<std::string, std::variant<int64_t, double, std::string>> training;
 

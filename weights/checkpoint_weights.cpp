@@ -1,5 +1,5 @@
-// Checkpoints of this program as a WeightFile: parameters and buffers; the state of the optimiser
-// is left out.
+// Checkpoints of this program as a WeightFile: parameters, or their moving averages where the file
+// has them, and buffers; the state of the optimiser is left out.
 #include "kernels/launch/check.h"
 #include "weights/checkpoint.h"
 #include "weights/checkpoint_format.h"
@@ -20,7 +20,7 @@ class CheckpointFile final : public WeightFile {
     for (const char* group : {"parameters", "buffers"}) {
       if (!file_.exists(group)) continue;
       for (const std::string& name : file_.members(group))
-        add(file_.describe(fmt::format("{}/{}", group, name), name));
+        add(file_.describe(place_of(group, name), name));
     }
     if (entries().empty()) file_.refuse("the checkpoint has no parameters");
     metadata_["format"] = "frcnn";
@@ -43,6 +43,11 @@ class CheckpointFile final : public WeightFile {
   }
 
  private:
+  std::string place_of(const std::string& group, const std::string& name) const {
+    const std::string average = fmt::format("averages/{}", name);
+    if (group == "parameters" && file_.exists("averages") && file_.exists(average)) return average;
+    return fmt::format("{}/{}", group, name);
+  }
   /// The definition of an imported backbone: text as bytes.
   std::string network() const {
     const WeightEntry entry = file_.describe(checkpoint_format::kNetwork, "network");

@@ -113,6 +113,7 @@ nlohmann::json bench_training(const ModelArguments& a, Config config) {
   config.optimizer.lr =
       1e-9;  // random weights would diverge at a useful rate; the work is the same
   config.train.iter_size = 1;
+  if (requested_gpu_math()) config.train.precision = name_of(*requested_gpu_math());
   std::vector<std::string> classes;
   for (int i = 0; i < a.classes; ++i) classes.push_back(fmt::format("class{}", i));
   Trainer trainer(config, classes, 1000, program_device().device);

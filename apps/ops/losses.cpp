@@ -1,6 +1,7 @@
 #include "apps/ops/definitions.h"
 #include "kernels/losses/box_loss.h"
 #include "kernels/losses/cross_entropy.h"
+#include "kernels/losses/giou.h"
 
 namespace frcnn::apps::ops {
 namespace {
@@ -49,6 +50,20 @@ void check_labels(const Desk& d, int64_t classes) {
     check(label < classes, "[{}] labels: there is no {} of {}", d.op().name, label, classes);
 }
 
+/// Parameters of the focal form; as they stand they are the plain cross-entropy.
+std::vector<ParameterDoc> focal_params() {
+  return {number("focal_gamma", 0, "focal loss: exponent of 1 - p"),
+          number("focal_alpha", -1, "focal loss: weight of objects; below 0: none")};
+}
+Focal focal_of(const Desk& d) {
+  return {d.number("focal_gamma"), d.number("focal_alpha")};
+}
+void random_focal(Random& r, Case& c) {
+  if (r.chance(0.5)) return;
+  c.params["focal_gamma"] = r.pick<double>({0, 0.5, 1, 2, 3});
+  c.params["focal_alpha"] = r.pick<double>({-1, 0.25, 0.9});
+}
+
 struct SoftmaxCrossEntropy {
   template <typename Where, typename T>
   static void prepare(Desk& d) {
@@ -60,26 +75,28 @@ struct SoftmaxCrossEntropy {
     T* p = d.output<T>("probabilities", {rows, classes});
     T* row_losses = d.output<T>("row_losses", {rows});
     check_labels(d, classes);
+    const Focal focal = focal_of(d);
     const auto version = d.version<SoftmaxVersion>();
     void* workspace = d.scratch(gpu::kLossWorkspace, true);
     d.pass("forward", [=] {
       if constexpr (Where::cpu)
         *loss = cpu::softmax_cross_entropy_forward(rows, classes, logits, labels, p, weights,
-                                                   row_losses);
+                                                   row_losses, focal);
       else
         gpu::softmax_cross_entropy_forward<Where::backend>(nullptr, rows, classes, 1.0, logits,
                                                            labels, p, loss, workspace, weights,
-                                                           row_losses, {}, version);
+                                                           row_losses, {}, version, focal);
     });
     if (!d.has("d_loss")) return;
     const double scale = loss_gradient(d);
     T* dlogits = d.output<T>("d_logits", {rows, classes});
     d.pass("backward", [=] {
       if constexpr (Where::cpu)
-        cpu::softmax_cross_entropy_backward(rows, classes, scale, p, labels, dlogits, weights);
+        cpu::softmax_cross_entropy_backward(rows, classes, scale, p, labels, dlogits, weights,
+                                            focal);
       else
         gpu::softmax_cross_entropy_backward<Where::backend>(nullptr, rows, classes, scale, p,
-                                                            labels, dlogits, weights);
+                                                            labels, dlogits, weights, focal);
     });
   }
 };
@@ -92,23 +109,24 @@ struct SigmoidCrossEntropy {
     const auto* labels = d.input<int32_t>("labels");
     auto* loss = d.output<double>("loss", {});
     check_labels(d, 2);
+    const Focal focal = focal_of(d);
     void* workspace = d.scratch(gpu::kLossWorkspace, true);
     d.pass("forward", [=] {
       if constexpr (Where::cpu)
-        *loss = cpu::sigmoid_cross_entropy_forward(count, logits, labels);
+        *loss = cpu::sigmoid_cross_entropy_forward(count, logits, labels, focal);
       else
         gpu::sigmoid_cross_entropy_forward<Where::backend>(nullptr, count, 1.0, logits, labels,
-                                                           loss, workspace);
+                                                           loss, workspace, {}, focal);
     });
     if (!d.has("d_loss")) return;
     const double scale = loss_gradient(d);
     T* dlogits = d.output<T>("d_logits", {count});
     d.pass("backward", [=] {
       if constexpr (Where::cpu)
-        cpu::sigmoid_cross_entropy_backward(count, scale, logits, labels, dlogits);
+        cpu::sigmoid_cross_entropy_backward(count, scale, logits, labels, dlogits, focal);
       else
         gpu::sigmoid_cross_entropy_backward<Where::backend>(nullptr, count, scale, logits, labels,
-                                                            dlogits);
+                                                            dlogits, focal);
     });
   }
 };
@@ -142,6 +160,57 @@ struct BoxLoss {
       else
         gpu::box_loss_backward<Where::backend>(nullptr, p, rows, scale, predictions, targets,
                                                labels, dpredictions, version);
+    });
+  }
+};
+
+struct OneVsAllLabels {
+  template <typename Where, typename T>
+  static void prepare(Desk& d) {
+    const int64_t rows = d.letter("R"), classes = d.integer("classes");
+    check(classes >= 1, "[one_vs_all_labels] classes must be at least 1, found {}", classes);
+    const auto* labels = d.input<int32_t>("labels");
+    auto* out = d.output<int32_t>("binary", {rows, classes});
+    d.pass("forward", [=] {
+      if constexpr (Where::cpu)
+        cpu::one_vs_all_labels(rows, classes, labels, out);
+      else
+        gpu::one_vs_all_labels<Where::backend>(nullptr, rows, classes, labels, out);
+    });
+  }
+};
+
+struct GiouLoss {
+  template <typename Where, typename T>
+  static void prepare(Desk& d) {
+    const int64_t rows = d.letter("R");
+    GiouParams p;
+    p.groups = d.integer("groups");
+    check(p.groups >= 1, "[giou_loss] groups must be at least 1, found {}", p.groups);
+    const double std = d.number("std");
+    p.codec.std = {std, std, 2 * std, 2 * std};
+    const T *predictions = d.input<T>("predictions"), *targets = d.input<T>("targets");
+    const auto* labels = d.input<int32_t>("labels");
+    auto* loss = d.output<double>("loss", {});
+    if (p.groups > 1) check_labels(d, p.groups);
+    const auto version = d.version<GiouVersion>();
+    void* workspace = d.scratch(gpu::kLossWorkspace, true);
+    d.pass("forward", [=] {
+      if constexpr (Where::cpu)
+        *loss = cpu::giou_loss_forward(p, rows, predictions, targets, labels);
+      else
+        gpu::giou_loss_forward<Where::backend>(nullptr, p, rows, 1.0, predictions, targets, labels,
+                                               loss, workspace);
+    });
+    if (!d.has("d_loss")) return;
+    const double scale = loss_gradient(d);
+    T* dpredictions = d.output<T>("d_predictions", {rows, 4 * p.groups});
+    d.pass("backward", [=] {
+      if constexpr (Where::cpu)
+        cpu::giou_loss_backward(p, rows, scale, predictions, targets, labels, dpredictions);
+      else
+        gpu::giou_loss_backward<Where::backend>(nullptr, p, rows, scale, predictions, targets,
+                                                labels, dpredictions, version);
     });
   }
 };
@@ -199,6 +268,7 @@ void add_softmax(Operations& list) {
                 c.arrays["labels"] = r.integers({rows}, -1, classes - 1);
                 if (r.chance(0.5)) c.arrays["row_weights"] = r.floats({rows}, 0, 2);
                 c.arrays["d_loss"] = one_number(r.uniform(0.001, 2));
+                random_focal(r, c);
                 return c;
               });
   loss.inputs = {array_doc("logits", Type::f32, "(R, C)", "rows of classes"),
@@ -207,6 +277,7 @@ void add_softmax(Operations& list) {
   loss.outputs = {with_gradient(array_doc("loss", Type::f64, "()", "the sum")),
                   array_doc("probabilities", Type::f32, "(R, C)", "softmax(x)"),
                   array_doc("row_losses", Type::f32, "(R)", "0 where a row does not count")};
+  loss.params = focal_params();
   loss.ladders = {ladder("kSoftmaxVersions", kSoftmaxVersions, "registers")};
   loss.prepare = on_all_devices<SoftmaxCrossEntropy, float, double>();
   loss.tolerance = rounding(64, kReason, 64);
@@ -234,11 +305,13 @@ void add_sigmoid(Operations& list) {
                 c.arrays["logits"] = r.floats({rows * columns}, -30, 30);
                 c.arrays["labels"] = r.integers({rows * columns}, -1, 1);
                 c.arrays["d_loss"] = one_number(r.uniform(0.001, 2));
+                random_focal(r, c);
                 return c;
               });
   loss.inputs = {array_doc("logits", Type::f32, "(n)", "numbers"),
                  array_doc("labels", Type::i32, "(n)", "1, 0, or -1: does not count")};
   loss.outputs = {with_gradient(array_doc("loss", Type::f64, "()", "the sum"))};
+  loss.params = focal_params();
   loss.prepare = on_all_devices<SigmoidCrossEntropy, float, double>();
   loss.tolerance = rounding(64, kReason, 64);
   list.push_back(loss);
@@ -276,12 +349,57 @@ void add_box_loss(Operations& list) {
   list.push_back(loss);
 }
 
+void add_one_vs_all(Operations& list) {
+  Operation labels =
+      of_rows("one_vs_all_labels", "one binary label per class and row", kEntropyHeader,
+              {"one_vs_all_labels"}, [](Random& r, int64_t rows, int64_t classes) {
+                Case c;
+                c.arrays["labels"] = r.integers({rows}, -1, classes - 1);
+                c.params = {{"classes", classes}};
+                return c;
+              });
+  labels.inputs = {array_doc("labels", Type::i32, "(R)", "0: background, -1: does not count")};
+  labels.outputs = {array_doc("binary", Type::i32, "(R, classes)", "1, 0, or -1: left out")};
+  labels.params = {integer("classes", 2, "with the background")};
+  labels.prepare = on_all_devices<OneVsAllLabels, float>();
+  list.push_back(labels);
+}
+
+void add_giou_loss(Operations& list) {
+  Operation loss =
+      of_rows("giou_loss", "1 - GIoU of the boxes of deltas, summed over rows with an object",
+              "kernels/losses/giou.h", {"giou_loss_forward", "giou_loss_backward"},
+              [](Random& r, int64_t rows, int64_t classes) {
+                Case c;
+                const int64_t groups = r.chance(0.4) ? 1 : classes;
+                c.arrays["predictions"] = r.floats({rows, 4 * groups}, -2, 2);
+                c.arrays["targets"] = r.floats({rows, 4}, -1, 1);
+                c.arrays["labels"] = r.integers({rows}, -1, groups > 1 ? groups - 1 : 3);
+                c.arrays["d_loss"] = one_number(r.uniform(0.001, 2));
+                c.params = {{"groups", groups}, {"std", r.pick<double>({1, 0.1})}};
+                return c;
+              });
+  loss.inputs = {array_doc("predictions", Type::f32, "(R, 4*groups)", "deltas per group"),
+                 array_doc("targets", Type::f32, "(R, 4)", "deltas"),
+                 array_doc("labels", Type::i32, "(R)", "rows above 0 count")};
+  loss.outputs = {with_gradient(array_doc("loss", Type::f64, "()", "the sum"))};
+  loss.params = {
+      number("std", 1, "deltas of the centre are divided by this, of the sides by twice"),
+      integer("groups", 1, "sets of deltas in a row; above 1: that of the label")};
+  loss.ladders = {ladder("kGiouVersions", kGiouVersions, "columns")};
+  loss.prepare = on_all_devices<GiouLoss, float, double>();
+  loss.tolerance = rounding(64, kReason, 64);
+  list.push_back(loss);
+}
+
 }  // namespace
 
 void add_losses(Operations& list) {
   add_softmax(list);
   add_sigmoid(list);
+  add_one_vs_all(list);
   add_box_loss(list);
+  add_giou_loss(list);
 }
 
 }  // namespace frcnn::apps::ops

@@ -1,5 +1,6 @@
 #include "apps/ops/definitions.h"
 #include "kernels/optim/adam.h"
+#include "kernels/optim/ema.h"
 #include "kernels/optim/sgd.h"
 
 namespace frcnn::apps::ops {
@@ -46,6 +47,24 @@ struct Adam {
         cpu::adam_step(count, p, t, g, w, m, v);
       else
         gpu::adam_step<Where::backend>(nullptr, count, p, t, g, w, m, v, nullptr, {}, version);
+    });
+  }
+};
+
+struct Ema {
+  template <typename Where, typename T>
+  static void prepare(Desk& d) {
+    const int64_t count = d.letter("n"), t = d.integer("t");
+    check(t >= 1, "[ema] t must be at least 1, found {}", t);
+    const double decay = d.number("decay");
+    const T* w = d.input<T>("w");
+    T* average = d.updated<T>("average_new", "average");
+    const auto version = d.version<EmaVersion>();
+    d.pass("forward", [=] {
+      if constexpr (Where::cpu)
+        cpu::ema_step(count, decay, t, w, average);
+      else
+        gpu::ema_step<Where::backend>(nullptr, count, decay, t, w, average, nullptr, {}, version);
     });
   }
 };
@@ -123,6 +142,35 @@ void add_optim(Operations& list) {
   };
   adam.bench = [](const std::string& shapes) { return weights_bench(shapes, true); };
   list.push_back(adam);
+
+  Operation ema = describe("ema", "optim", "a step of the weights' moving average",
+                           "kernels/optim/ema.h", {"ema_step"});
+  ema.inputs = {flat("w", "weights"), flat("average", "of the weights")};
+  ema.outputs = {flat("average_new", "of the weights")};
+  ema.params = {number("decay", 0.999, "at most; early steps take (1 + t) / (10 + t)"),
+                integer("t", 1, "number of the step, from 1")};
+  ema.ladders = {ladder("kEmaVersions", kEmaVersions, "vector")};
+  ema.prepare = on_all_devices<Ema, float, double>();
+  ema.tolerance = rounding(16, "products and sums may be fused", 4);
+  ema.random_case = [](Random& r) {
+    Case c;
+    const int64_t count = r.size(5000, true);
+    c.arrays["w"] = r.floats({count}, -1, 1);
+    c.arrays["average"] = r.floats({count}, -1, 1);
+    c.params = {{"decay", r.pick<double>({0, 0.9, 0.9999})}, {"t", r.between(1, 100000)}};
+    return c;
+  };
+  ema.bench = [](const std::string& shapes) {
+    const int64_t count = shapes == "small" ? 10000 : int64_t{25088} * 4096;
+    return std::vector<BenchCase>{{fmt::format("{} weights", count), [=] {
+                                     Random r(1);
+                                     Case c;
+                                     c.arrays["w"] = r.floats({count}, -1, 1);
+                                     c.arrays["average"] = r.floats({count}, -1, 1);
+                                     return c;
+                                   }}};
+  };
+  list.push_back(ema);
 }
 
 }  // namespace frcnn::apps::ops

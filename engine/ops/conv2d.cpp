@@ -3,6 +3,7 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/gpu_layers.h"
 #include "engine/ops/planned.h"
+#include "engine/ops/rounded_factors.h"
 
 namespace frcnn {
 namespace {
@@ -33,6 +34,14 @@ void backward_data(const Conv2dParams& p, const Tensor& dy, const Tensor& w, Ten
                           cache);
 }
 
+/// Factors rounded by cpu_math(); sums and the bias stay float32, as on a GPU.
+void rounded_forward(const Conv2dParams& p, bool training, const Tensor& x, const Tensor& w,
+                     const Tensor& b, Tensor& y, PackedWeights* cache) {
+  // The cache is for weights that stay: a rounded copy is made anew each time.
+  forward(p, training, rounded_factors(x), rounded_factors(w), b, y,
+          rounds_factors(x) ? nullptr : cache);
+}
+
 void backward_weights(Conv2dParams p, const Tensor& x, const Tensor& dy, Tensor& dw, Tensor* db) {
   p.bias = db != nullptr;
   if (dy.device().is_gpu()) return gpu_conv2d_backward_weights(p, x, dy, dw, db);
@@ -43,6 +52,13 @@ void backward_weights(Conv2dParams p, const Tensor& x, const Tensor& dy, Tensor&
   else
     planned_backward_weights(*kernels::cpu::conv2d_plan(p, LayerPass::backward_weights), x, dy, dw,
                              db);
+}
+
+/// The gradient of the bias is a sum, not a product: it sees dy as it is.
+void rounded_backward_weights(const Conv2dParams& p, const Tensor& x, const Tensor& dy, Tensor& dw,
+                              Tensor* db) {
+  if (db || !rounds_factors(dy)) backward_weights(p, x, dy, dw, db);
+  if (rounds_factors(dy)) backward_weights(p, rounded_factors(x), rounded_factors(dy), dw, nullptr);
 }
 
 }  // namespace
@@ -83,7 +99,7 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
                            p.out_block);
   if (x.dim(0) == 0) return y;
   const bool record = Tape::recording({&x, &weight, &bias});
-  forward(p, record, x, weight, bias, y, packed);
+  rounded_forward(p, record, x, weight, bias, y, packed);
   if (!record) return y;
   std::vector<Tensor> inputs = {x, weight};
   if (bias) inputs.push_back(bias);
@@ -91,9 +107,12 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
   Tape::record("conv2d", inputs, {y}, [p, x, weight, kept, packed](BackwardContext& ctx) {
     Tensor& dy = ctx.grad_output();
     if (kept) relu_mask(kept, dy);
-    ctx.write_input(0, [&](Tensor& dx) { backward_data(p, dy, weight, dx, packed); });
-    with_weight_gradients(ctx, p.bias,
-                          [&](Tensor& dw, Tensor* db) { backward_weights(p, x, dy, dw, db); });
+    ctx.write_input(0, [&](Tensor& dx) {
+      backward_data(p, rounded_factors(dy), rounded_factors(weight), dx,
+                    rounds_factors(dy) ? nullptr : packed);
+    });
+    with_weight_gradients(
+        ctx, p.bias, [&](Tensor& dw, Tensor* db) { rounded_backward_weights(p, x, dy, dw, db); });
   });
   return y;
 }

@@ -3,6 +3,7 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/gpu_layers.h"
 #include "engine/ops/planned.h"
+#include "engine/ops/rounded_factors.h"
 #include "kernels/linear/linear.h"
 
 namespace frcnn {
@@ -33,6 +34,14 @@ void backward_data(const LinearParams& p, const Tensor& dy, const Tensor& w, Ten
                           nullptr);
 }
 
+/// Factors rounded by cpu_math(); sums and the bias stay float32, as on a GPU.
+void rounded_forward(const LinearParams& p, bool training, const Tensor& x, const Tensor& w,
+                     const Tensor& b, Tensor& y, PackedWeights* cache) {
+  // The cache is for weights that stay: a rounded copy is made anew each time.
+  forward(p, training, rounded_factors(x), rounded_factors(w), b, y,
+          rounds_factors(x) ? nullptr : cache);
+}
+
 void backward_weights(LinearParams p, const Tensor& x, const Tensor& dy, Tensor& dw, Tensor* db) {
   p.bias = db != nullptr;
   if (dy.device().is_gpu()) return gpu_linear_backward_weights(p, x, dy, dw, db);
@@ -43,6 +52,13 @@ void backward_weights(LinearParams p, const Tensor& x, const Tensor& dy, Tensor&
   else
     planned_backward_weights(*kernels::cpu::linear_plan(p, LayerPass::backward_weights), x, dy, dw,
                              db);
+}
+
+/// The gradient of the bias is a sum, not a product: it sees dy as it is.
+void rounded_backward_weights(const LinearParams& p, const Tensor& x, const Tensor& dy, Tensor& dw,
+                              Tensor* db) {
+  if (db || !rounds_factors(dy)) backward_weights(p, x, dy, dw, db);
+  if (rounds_factors(dy)) backward_weights(p, rounded_factors(x), rounded_factors(dy), dw, nullptr);
 }
 
 }  // namespace
@@ -57,7 +73,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool re
   Tensor y = Tensor::empty({p.rows, p.out}, x.dtype(), x.device());
   if (p.rows == 0) return y;
   const bool record = Tape::recording({&x, &weight, &bias});
-  forward(p, record, x, weight, bias, y, packed);
+  rounded_forward(p, record, x, weight, bias, y, packed);
   if (!record) return y;
   std::vector<Tensor> inputs = {x, weight};
   if (bias) inputs.push_back(bias);
@@ -65,9 +81,10 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool re
   Tape::record("linear", inputs, {y}, [p, x, weight, kept](BackwardContext& ctx) {
     Tensor& dy = ctx.grad_output();
     if (kept) relu_mask(kept, dy);
-    ctx.write_input(0, [&](Tensor& dx) { backward_data(p, dy, weight, dx); });
-    with_weight_gradients(ctx, p.bias,
-                          [&](Tensor& dw, Tensor* db) { backward_weights(p, x, dy, dw, db); });
+    ctx.write_input(
+        0, [&](Tensor& dx) { backward_data(p, rounded_factors(dy), rounded_factors(weight), dx); });
+    with_weight_gradients(
+        ctx, p.bias, [&](Tensor& dw, Tensor* db) { rounded_backward_weights(p, x, dy, dw, db); });
   });
   return y;
 }

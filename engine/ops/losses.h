@@ -5,6 +5,8 @@
 
 #include "engine/tensor.h"
 #include "kernels/losses/box_loss.h"
+#include "kernels/losses/focal.h"
+#include "kernels/losses/giou.h"
 
 namespace frcnn {
 
@@ -16,20 +18,25 @@ namespace frcnn {
 /// device alone, at least 1.
 struct LossNormaliser {
   double value = 1;
-  Tensor counts;  ///< undefined: value
+  Tensor counts;       ///< undefined: value
+  int64_t stride = 1;  ///< every stride-th count is added, from the first on
 
-  LossNormaliser(double value_) : value(value_) {}                // NOLINT: a number is one
-  LossNormaliser(Tensor counts_) : counts(std::move(counts_)) {}  // NOLINT
+  LossNormaliser(double value_) : value(value_) {}     // NOLINT: a number is one
+  LossNormaliser(Tensor counts_, int64_t stride_ = 1)  // NOLINT
+      : counts(std::move(counts_)), stride(stride_) {}
 };
 
 /// normaliser^-1 * sum over rows with label >= 0 of -log softmax(logits)[label]. logits (R, C),
-/// labels (R) i32, -1 ignored.
+/// labels (R) i32, -1 ignored. With `focal` its focal form (kernels/losses/focal.h).
 Tensor softmax_cross_entropy(const Tensor& logits, const Tensor& labels,
-                             const LossNormaliser& normaliser);
+                             const LossNormaliser& normaliser, const kernels::Focal& focal = {});
 /// normaliser^-1 * sum over elements with label >= 0 of the binary cross-entropy of sigmoid(logit).
-/// logits (R, 1) or (R), labels (R) i32 in {0, 1}, -1 ignored.
+/// logits of any shape, as many labels i32 in {0, 1}, -1 ignored. With `focal` its focal form.
 Tensor sigmoid_cross_entropy(const Tensor& logits, const Tensor& labels,
-                             const LossNormaliser& normaliser);
+                             const LossNormaliser& normaliser, const kernels::Focal& focal = {});
+/// Labels (R, classes) of one binary problem per class, from labels (R) i32 of which 0 is
+/// background: kernels::cpu::one_vs_all_labels(). Nothing is recorded.
+Tensor one_vs_all_labels(const Tensor& labels, int64_t classes);
 
 using BoxLoss = kernels::BoxPenalty;
 /// By the name a config uses; Error for others. `key` names the option in the message.
@@ -41,5 +48,11 @@ BoxLoss box_loss_by_name(const std::string& name, const std::string& key);
 /// linear at 1 / sigma^2.
 Tensor box_regression_loss(const Tensor& predictions, const Tensor& targets, const Tensor& labels,
                            BoxLoss loss, double sigma, const LossNormaliser& normaliser);
+
+/// normaliser^-1 * sum over rows with label > 0 of 1 - GIoU of the boxes that predictions and
+/// targets decode to (kernels/losses/giou.h), whatever the anchors. Arguments as of
+/// box_regression_loss(), deltas of `codec`.
+Tensor giou_loss(const Tensor& predictions, const Tensor& targets, const Tensor& labels,
+                 const kernels::BoxCodecParams& codec, const LossNormaliser& normaliser);
 
 }  // namespace frcnn

@@ -108,6 +108,7 @@ struct SoftmaxLoss {
   const T* weights;
   T* row_losses;
   FiniteCheck finite;
+  Focal focal;
 };
 
 template <typename Row, typename T>
@@ -133,6 +134,8 @@ __global__ void __launch_bounds__(kLossThreads, 2)
     double row_loss = 0;
     if (counts) {
       row_loss = std::log(row.sum) - (chosen - row.most);
+      if (!a.focal.plain())
+        row_loss = a.focal.loss(label > 0, 1 - std::exp(chosen - row.most) / row.sum, row_loss);
       if (a.weights != nullptr) row_loss *= static_cast<double>(a.weights[r]);
       if (!is_finite(row_loss)) note_not_finite(a.finite, r);
     }
@@ -155,6 +158,25 @@ __global__ void softmax_backward_kernel(int64_t rows, int64_t classes, const Los
   }
 }
 
+/// One thread, one row: its factor depends on the probability of its label, which dlogits may
+/// overwrite.
+template <typename T>
+__global__ void softmax_focal_backward_kernel(int64_t rows, int64_t classes, const LossScale scale,
+                                              const T* p, const int32_t* labels, T* dlogits,
+                                              const T* weights, const Focal focal) {
+  for (int64_t r = grid_first(); r < rows; r += grid_step()) {
+    const int32_t label = labels[r];
+    T factor = static_cast<T>(value_of(scale));
+    if (weights != nullptr) factor *= weights[r];
+    if (label >= 0 && label < classes) {
+      const double chosen = static_cast<double>(p[r * classes + label]);
+      factor *= static_cast<T>(focal.slope(label > 0, chosen, 1 - chosen));
+    }
+    for (int64_t i = r * classes; i < (r + 1) * classes; ++i)
+      dlogits[i] = label < 0 ? T(0) : factor * (p[i] - (i - r * classes == label ? T(1) : T(0)));
+  }
+}
+
 template <typename T>
 __device__ T sigmoid_of(T x) {
   return T(1) / (T(1) + std::exp(-x));
@@ -165,18 +187,23 @@ __global__ void sigmoid_kernel(int64_t count, const T* x, T* y) {
   for (int64_t i = grid_first(); i < count; i += grid_step()) y[i] = sigmoid_of(x[i]);
 }
 
+/// sigmoid(x) in double.
+__device__ double probability(double x) {
+  return 1 / (1 + std::exp(-x));
+}
+
 template <typename T>
 __global__ void __launch_bounds__(kLossThreads, 2)
     sigmoid_loss_kernel(int64_t count, const T* logits, const int32_t* labels, FiniteCheck finite,
-                        GridWork* work, const LossScale scale, double* loss) {
+                        GridWork* work, const LossScale scale, double* loss, const Focal focal) {
   double total = 0;
   for (int64_t i = grid_first(); i < count; i += grid_step()) {
     const int32_t label = labels[i];
     if (label < 0) continue;
     const double x =
         label < 2 ? static_cast<double>(logits[i]) : std::numeric_limits<double>::quiet_NaN();
-    const double one =
-        (x > 0 || x != x ? x : 0.0) - x * label + std::log1p(std::exp(-std::fabs(x)));
+    double one = (x > 0 || x != x ? x : 0.0) - x * label + std::log1p(std::exp(-std::fabs(x)));
+    if (!focal.plain()) one = focal.loss(label > 0, probability(label > 0 ? -x : x), one);
     if (!is_finite(one)) note_not_finite(finite, i);
     total += one;
   }
@@ -185,11 +212,26 @@ __global__ void __launch_bounds__(kLossThreads, 2)
 
 template <typename T>
 __global__ void sigmoid_backward_kernel(int64_t count, const LossScale scale, const T* logits,
-                                        const int32_t* labels, T* dlogits) {
+                                        const int32_t* labels, T* dlogits, const Focal focal) {
   const T factor = static_cast<T>(value_of(scale));
-  for (int64_t i = grid_first(); i < count; i += grid_step())
-    dlogits[i] =
-        labels[i] < 0 ? T(0) : factor * (sigmoid_of(logits[i]) - static_cast<T>(labels[i]));
+  for (int64_t i = grid_first(); i < count; i += grid_step()) {
+    const int32_t label = labels[i];
+    T d = label < 0 ? T(0) : factor * (sigmoid_of(logits[i]) - static_cast<T>(label));
+    if (!focal.plain() && label >= 0) {
+      const double x = static_cast<double>(logits[i]), towards = label > 0 ? x : -x;
+      d *= static_cast<T>(focal.slope(label > 0, probability(towards), probability(-towards)));
+    }
+    dlogits[i] = d;
+  }
+}
+
+__global__ void one_vs_all_kernel(int64_t rows, int64_t classes, const int32_t* labels,
+                                  int32_t* out) {
+  for (int64_t i = grid_first(); i < rows * classes; i += grid_step()) {
+    const int32_t label = labels[i / classes];
+    const int64_t c = i % classes;
+    out[i] = c == 0 || label < 0 ? -1 : label == c ? 1 : 0;
+  }
 }
 
 /// The version that a number of classes allows.
@@ -222,13 +264,13 @@ void softmax_cross_entropy_forward(Stream stream, int64_t rows, int64_t classes,
                                    const LossScale& scale, const T* logits, const int32_t* labels,
                                    T* probabilities, double* loss, void* workspace,
                                    const T* row_weights, T* row_losses, const FiniteCheck& finite,
-                                   SoftmaxVersion version) {
+                                   SoftmaxVersion version, const Focal& focal) {
   version = usable(version, classes);
   const auto kernel = version == SoftmaxVersion::naive  ? softmax_loss_kernel<RowByThread<T>, T>
                       : version == SoftmaxVersion::warp ? softmax_loss_kernel<RowByWarp<T>, T>
                                                         : softmax_loss_kernel<RowInRegisters<T>, T>;
-  const SoftmaxLoss<T> arguments{rows,          classes,     logits,     labels,
-                                 probabilities, row_weights, row_losses, finite};
+  const SoftmaxLoss<T> arguments{rows,        classes,    logits, labels, probabilities,
+                                 row_weights, row_losses, finite, focal};
   launch({"softmax_cross_entropy_forward", sum_blocks(rows, rows_per_block(version)), kLossThreads,
           0, stream},
          kernel, arguments, static_cast<GridWork*>(workspace), scale, loss);
@@ -237,7 +279,14 @@ void softmax_cross_entropy_forward(Stream stream, int64_t rows, int64_t classes,
 template <Backend backend, typename T>
 void softmax_cross_entropy_backward(Stream stream, int64_t rows, int64_t classes,
                                     const LossScale& scale, const T* probabilities,
-                                    const int32_t* labels, T* dlogits, const T* row_weights) {
+                                    const int32_t* labels, T* dlogits, const T* row_weights,
+                                    const Focal& focal) {
+  if (!focal.plain()) {
+    launch({"softmax_focal_backward", blocks_for(rows, kLossThreads), kLossThreads, 0, stream},
+           softmax_focal_backward_kernel<T>, rows, classes, scale, probabilities, labels, dlogits,
+           row_weights, focal);
+    return;
+  }
   launch({"softmax_cross_entropy_backward", blocks_for(rows * classes, kLossThreads), kLossThreads,
           0, stream},
          softmax_backward_kernel<T>, rows, classes, scale, probabilities, labels, dlogits,
@@ -253,34 +302,44 @@ void sigmoid(Stream stream, int64_t count, const T* x, T* y) {
 template <Backend backend, typename T>
 void sigmoid_cross_entropy_forward(Stream stream, int64_t count, const LossScale& scale,
                                    const T* logits, const int32_t* labels, double* loss,
-                                   void* workspace, const FiniteCheck& finite) {
+                                   void* workspace, const FiniteCheck& finite, const Focal& focal) {
   launch(
       {"sigmoid_cross_entropy_forward", sum_blocks(count, kLossThreads), kLossThreads, 0, stream},
       sigmoid_loss_kernel<T>, count, logits, labels, finite, static_cast<GridWork*>(workspace),
-      scale, loss);
+      scale, loss, focal);
 }
 
 template <Backend backend, typename T>
 void sigmoid_cross_entropy_backward(Stream stream, int64_t count, const LossScale& scale,
-                                    const T* logits, const int32_t* labels, T* dlogits) {
+                                    const T* logits, const int32_t* labels, T* dlogits,
+                                    const Focal& focal) {
   launch(
       {"sigmoid_cross_entropy_backward", blocks_for(count, kLossThreads), kLossThreads, 0, stream},
-      sigmoid_backward_kernel<T>, count, scale, logits, labels, dlogits);
+      sigmoid_backward_kernel<T>, count, scale, logits, labels, dlogits, focal);
 }
+
+template <Backend backend>
+void one_vs_all_labels(Stream stream, int64_t rows, int64_t classes, const int32_t* labels,
+                       int32_t* out) {
+  launch({"one_vs_all_labels", blocks_for(rows * classes, kLossThreads), kLossThreads, 0, stream},
+         one_vs_all_kernel, rows, classes, labels, out);
+}
+template void one_vs_all_labels<kBackend>(Stream, int64_t, int64_t, const int32_t*, int32_t*);
 
 #define FRCNN_INSTANTIATE(T)                                                                    \
   template void softmax<kBackend, T>(Stream, int64_t, int64_t, const T*, T*, SoftmaxVersion);   \
   template void softmax_cross_entropy_forward<kBackend, T>(                                     \
       Stream, int64_t, int64_t, const LossScale&, const T*, const int32_t*, T*, double*, void*, \
-      const T*, T*, const FiniteCheck&, SoftmaxVersion);                                        \
+      const T*, T*, const FiniteCheck&, SoftmaxVersion, const Focal&);                          \
   template void softmax_cross_entropy_backward<kBackend, T>(                                    \
-      Stream, int64_t, int64_t, const LossScale&, const T*, const int32_t*, T*, const T*);      \
+      Stream, int64_t, int64_t, const LossScale&, const T*, const int32_t*, T*, const T*,       \
+      const Focal&);                                                                            \
   template void sigmoid<kBackend, T>(Stream, int64_t, const T*, T*);                            \
-  template void sigmoid_cross_entropy_forward<kBackend, T>(Stream, int64_t, const LossScale&,   \
-                                                           const T*, const int32_t*, double*,   \
-                                                           void*, const FiniteCheck&);          \
-  template void sigmoid_cross_entropy_backward<kBackend, T>(Stream, int64_t, const LossScale&,  \
-                                                            const T*, const int32_t*, T*);
+  template void sigmoid_cross_entropy_forward<kBackend, T>(                                     \
+      Stream, int64_t, const LossScale&, const T*, const int32_t*, double*, void*,              \
+      const FiniteCheck&, const Focal&);                                                        \
+  template void sigmoid_cross_entropy_backward<kBackend, T>(                                    \
+      Stream, int64_t, const LossScale&, const T*, const int32_t*, T*, const Focal&);
 FRCNN_INSTANTIATE(float)
 FRCNN_INSTANTIATE(double)
 #undef FRCNN_INSTANTIATE

@@ -36,6 +36,11 @@ void check_label(int32_t label, int64_t classes, int64_t row) {
         label, row);
 }
 
+/// sigmoid(x) in double.
+double probability(double x) {
+  return 1 / (1 + std::exp(-x));
+}
+
 }  // namespace
 
 template <typename T>
@@ -49,7 +54,7 @@ void softmax(int64_t rows, int64_t classes, const T* logits, T* p) {
 template <typename T>
 double softmax_cross_entropy_forward(int64_t rows, int64_t classes, const T* logits,
                                      const int32_t* labels, T* probabilities, const T* row_weights,
-                                     T* row_losses) {
+                                     T* row_losses, const Focal& focal) {
   return parallel_reduce<double>(rows, kBlock, [&](int64_t begin, int64_t end) {
     double total = 0;
     for (int64_t r = begin; r < end; ++r) {
@@ -61,6 +66,8 @@ double softmax_cross_entropy_forward(int64_t rows, int64_t classes, const T* log
         const double chosen = static_cast<double>(x[labels[r]]);
         const RowSum row = softmax_row(classes, x, p);
         loss = std::log(row.sum) - (chosen - row.most);
+        if (!focal.plain())
+          loss = focal.loss(labels[r] > 0, 1 - std::exp(chosen - row.most) / row.sum, loss);
         if (row_weights) loss *= static_cast<double>(row_weights[r]);
       } else if (p) {
         softmax_row(classes, x, p);
@@ -75,7 +82,7 @@ double softmax_cross_entropy_forward(int64_t rows, int64_t classes, const T* log
 template <typename T>
 void softmax_cross_entropy_backward(int64_t rows, int64_t classes, double scale,
                                     const T* probabilities, const int32_t* labels, T* dlogits,
-                                    const T* row_weights) {
+                                    const T* row_weights, const Focal& focal) {
   parallel_for(rows, kBlock, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const T* p = probabilities + r * classes;
@@ -85,7 +92,11 @@ void softmax_cross_entropy_backward(int64_t rows, int64_t classes, double scale,
         continue;
       }
       check_label(labels[r], classes, r);
-      const T factor = static_cast<T>(scale) * (row_weights ? row_weights[r] : T(1));
+      T factor = static_cast<T>(scale) * (row_weights ? row_weights[r] : T(1));
+      if (!focal.plain()) {
+        const double chosen = static_cast<double>(p[labels[r]]);
+        factor *= static_cast<T>(focal.slope(labels[r] > 0, chosen, 1 - chosen));
+      }
       for (int64_t c = 0; c < classes; ++c) d[c] = factor * (p[c] - (c == labels[r] ? T(1) : T(0)));
     }
   });
@@ -99,15 +110,19 @@ void sigmoid(int64_t count, const T* x, T* y) {
 }
 
 template <typename T>
-double sigmoid_cross_entropy_forward(int64_t count, const T* logits, const int32_t* labels) {
+double sigmoid_cross_entropy_forward(int64_t count, const T* logits, const int32_t* labels,
+                                     const Focal& focal) {
   return parallel_reduce<double>(count, 4 * kBlock, [&](int64_t begin, int64_t end) {
     double total = 0;
     for (int64_t i = begin; i < end; ++i) {
       if (labels[i] < 0) continue;
       check_label(labels[i], 2, i);
       const double x = static_cast<double>(logits[i]);
-      total +=
+      const double entropy =
           (x > 0 || std::isnan(x) ? x : 0.0) - x * labels[i] + std::log1p(std::exp(-std::abs(x)));
+      total += focal.plain()
+                   ? entropy
+                   : focal.loss(labels[i] > 0, probability(labels[i] > 0 ? -x : x), entropy);
     }
     return total;
   });
@@ -115,26 +130,42 @@ double sigmoid_cross_entropy_forward(int64_t count, const T* logits, const int32
 
 template <typename T>
 void sigmoid_cross_entropy_backward(int64_t count, double scale, const T* logits,
-                                    const int32_t* labels, T* dlogits) {
+                                    const int32_t* labels, T* dlogits, const Focal& focal) {
   const T factor = static_cast<T>(scale);
   parallel_for(count, 4 * kBlock, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
+    for (int64_t i = begin; i < end; ++i) {
       dlogits[i] =
           labels[i] < 0
               ? T(0)
               : factor * (T(1) / (T(1) + std::exp(-logits[i])) - static_cast<T>(labels[i]));
+      if (focal.plain() || labels[i] < 0) continue;
+      const bool object = labels[i] > 0;
+      const double x = static_cast<double>(logits[i]), towards = object ? x : -x;
+      dlogits[i] *=
+          static_cast<T>(focal.slope(object, probability(towards), probability(-towards)));
+    }
+  });
+}
+
+void one_vs_all_labels(int64_t rows, int64_t classes, const int32_t* labels, int32_t* out) {
+  parallel_for(rows, kBlock, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t c = 0; c < classes; ++c)
+        out[r * classes + c] = c == 0 || labels[r] < 0 ? -1 : labels[r] == c ? 1 : 0;
   });
 }
 
 #define FRCNN_INSTANTIATE(T)                                                                       \
   template void softmax<T>(int64_t, int64_t, const T*, T*);                                        \
   template double softmax_cross_entropy_forward<T>(int64_t, int64_t, const T*, const int32_t*, T*, \
-                                                   const T*, T*);                                  \
+                                                   const T*, T*, const Focal&);                    \
   template void softmax_cross_entropy_backward<T>(int64_t, int64_t, double, const T*,              \
-                                                  const int32_t*, T*, const T*);                   \
+                                                  const int32_t*, T*, const T*, const Focal&);     \
   template void sigmoid<T>(int64_t, const T*, T*);                                                 \
-  template double sigmoid_cross_entropy_forward<T>(int64_t, const T*, const int32_t*);             \
-  template void sigmoid_cross_entropy_backward<T>(int64_t, double, const T*, const int32_t*, T*);
+  template double sigmoid_cross_entropy_forward<T>(int64_t, const T*, const int32_t*,              \
+                                                   const Focal&);                                  \
+  template void sigmoid_cross_entropy_backward<T>(int64_t, double, const T*, const int32_t*, T*,   \
+                                                  const Focal&);
 FRCNN_INSTANTIATE(float)
 FRCNN_INSTANTIATE(double)
 #undef FRCNN_INSTANTIATE

@@ -23,10 +23,11 @@ namespace gpu {
 /// losses that share it must be in one stream.
 inline constexpr size_t kLossWorkspace = 8 * 1024 + 16;
 
-/// *scale = numerator / max(1, counts[0] + ... + counts[n - 1]): the mean over samples whose number
-/// the device alone knows; with no sample the sums are 0 and not 0 / 0.
+/// *scale = numerator / max(1, the sum of n counts, `stride` apart): the mean over samples whose
+/// number the device alone knows; with no sample the sums are 0 and not 0 / 0.
 template <Backend backend>
-void loss_scale(Stream stream, double numerator, int64_t n, const int32_t* counts, double* scale);
+void loss_scale(Stream stream, double numerator, int64_t n, const int32_t* counts, double* scale,
+                int64_t stride = 1);
 
 }  // namespace gpu
 }  // namespace frcnn::kernels

@@ -38,7 +38,9 @@ struct Entries {
 Entries all_entries(Graph& g, const RoiConfig& roi, int64_t classes, const HeadValues& head,
                     const Value& proposals, const Limits& limits) {
   const Value probabilities =
-      g.op("Softmax", "probabilities", {head.logits}, {{"axis", int64_t{1}}});
+      roi.class_loss == "sigmoid"
+          ? g.op("Sigmoid", "probabilities", {head.logits})
+          : g.op("Softmax", "probabilities", {head.logits}, {{"axis", int64_t{1}}});
   const Value of_classes = g.slice("of_classes", probabilities, 1, 1, classes + 1);
   const Value regions = g.op("Unsqueeze", "regions", {proposals, g.i64s({1})});  // (R, 1, 4)
   Value deltas = g.op("Reshape", "deltas",

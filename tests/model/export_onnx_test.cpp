@@ -187,6 +187,7 @@ TEST_CASE("RoI layers, backbones and rules of every setting pass ONNX's checker"
       {"preprocess.channels=bgr", "preprocess.rounding=floor", "preprocess.pad_multiple=1"},
       {"anchors.stride_rule=exact", "anchors.centre=corner", "anchors.rounding=torchvision"},
       {"anchors.stride_rule=map", "roi.hidden=[12]"},
+      {"roi.class_loss=sigmoid"},
       {"backbone.batch_norm=true"},
       {"backbone.name=zf", "backbone.ceil_mode=true", small_map},
       {"backbone.name=alexnet", small_map},
@@ -208,6 +209,21 @@ TEST_CASE("RoI layers become the operators with their rules", "[export_onnx]") {
   CHECK(find(graph_of("roi_align_legacy"), "RoiAlign").text(rule, "") == "output_half_pixel");
   CHECK(find(graph_of("roi_pool"), "MaxRoiPool").integers("pooled_shape") ==
         std::vector<int64_t>{2, 3});
+}
+
+TEST_CASE("scores are a softmax, or sigmoids where the loss was one-vs-all", "[export_onnx]") {
+  const auto graph_of = [](const std::string& loss) {
+    return parse_onnx(exported(small_config({"roi.class_loss=" + loss})).bytes(), loss);
+  };
+  const auto count = [](const OnnxGraph& graph, const std::string& op) {
+    return std::count_if(graph.nodes.begin(), graph.nodes.end(),
+                         [&](const OnnxNode& node) { return node.op_type == op; });
+  };
+  const OnnxGraph sigmoid = graph_of("sigmoid");
+  CHECK(count(sigmoid, "Sigmoid") == 1);
+  CHECK(count(sigmoid, "Softmax") == 0);
+  CHECK(count(graph_of("cross_entropy"), "Sigmoid") == 0);
+  CHECK(count(graph_of("focal"), "Softmax") == 1);
 }
 
 /// A network of tests/golden/onnx.h5 written to ONNX and read again.

@@ -1,5 +1,9 @@
 // What [optimizer] and [train] say about the update of the weights, on every device: methods and
 // schedules per branch, and runs that stop and go on.
+#include <algorithm>
+#include <map>
+
+#include "engine/gpu_math.h"
 #include "model/options.h"
 #include "model/trainer.h"
 #include "tests/support/devices.h"
@@ -59,6 +63,13 @@ void train_until(Trainer& trainer, int64_t last) {
     trainer.update();
   }
   trainer.collect();
+}
+
+/// The trainer's checkpoint as a file has it; Trainer::checkpoint() itself gives views.
+Checkpoint stored(const Trainer& trainer) {
+  const TempDir folder;
+  save_checkpoint(folder.path() / "a.h5", trainer.checkpoint(0, 0));
+  return load_checkpoint(folder.path() / "a.h5");
 }
 
 std::vector<std::vector<float>> weights(Trainer& trainer) {
@@ -121,4 +132,129 @@ TEST_CASE("A8 a run with other rules per branch stops and goes on with the same 
     const auto here = weights(straight);
     for (size_t i = 0; i < here.size(); ++i) CHECK(relative_l2(here[i], on_cpu[i]) < 2e-4);
   }
+}
+
+TEST_CASE("A7 every loss trains, the same on every device, and only its own term changes") {
+  const std::vector<std::vector<std::string>> settings = {
+      {"rpn.class_loss=focal"},
+      {"rpn.class_loss=focal", "rpn.objectness=sigmoid", "rpn.normaliser=positives"},
+      {"roi.class_loss=sigmoid"},
+      {"roi.class_loss=focal", "roi.focal_alpha=-1", "roi.normaliser=positives"},
+      {"rpn.box_loss=giou", "roi.box_loss=giou"},
+      {"roi.box_loss=giou", "roi.class_agnostic=true"},
+  };
+  for (const std::vector<std::string>& changes : settings) {
+    INFO(changes[0]);
+    std::vector<std::string> all = {"optimizer.lr=0.01", "backbone.batch_norm=false"};
+    all.insert(all.end(), changes.begin(), changes.end());
+    const Config config = parse_config(kConfig, "test", all);
+    std::vector<std::vector<float>> on_cpu;
+    for (const Device device : all_devices()) {
+      INFO(device.name());
+      Trainer trainer(config, kClasses, kSteps, device);
+      const auto before = weights(trainer);
+      train_until(trainer, 3);
+      const auto here = weights(trainer);
+      CHECK(here != before);
+      if (on_cpu.empty()) on_cpu = here;
+      for (size_t i = 0; i < here.size(); ++i) CHECK(relative_l2(here[i], on_cpu[i]) < 2e-4);
+    }
+  }
+}
+
+TEST_CASE("a head trained one-vs-all scores by sigmoids, the same on every device") {
+  const Config config = parse_config(
+      kConfig, "test", {"roi.class_loss=sigmoid", "test.score=0.4", "backbone.batch_norm=false"});
+  ModelInput input;
+  input.images = Tensor::from({1, 3, 32, 36}, random_vector<float>(3 * 32 * 36, -1, 1, 8));
+  input.sizes = {{32, 36, 1, 1}};
+  std::vector<float> expected;
+  for (const Device device : all_devices()) {
+    INFO(device.name());
+    const FasterRcnn model(config.model, 3, 5, DType::f32, true, device);
+    std::vector<float> scores;
+    const auto found = model.detect(input);
+    for (const ScoredBox& box : found[0]) scores.push_back(box.score);
+    REQUIRE(scores.size() > 5);  // three sigmoids of about a half: no softmax of four gives that
+    if (expected.empty()) expected = scores;
+    FRCNN_CHECK_SAME(scores, expected, 1e-5, 1e-6);
+  }
+}
+
+TEST_CASE("moving averages: updated by their equation, used by validation, resumed bit by bit") {
+  const Config plain = parse_config(kConfig, "test", {"optimizer.lr=0.05"});
+  Config config = plain;
+  config.train.ema = 0.5;
+  for (const Device device : all_devices()) {
+    INFO(device.name());
+    Trainer without(plain, kClasses, kSteps, device), trainer(config, kClasses, kSteps, device);
+    std::map<std::string, std::vector<double>> expected;
+    for (const Parameter& p : trainer.model().parameters().all())
+      if (p.trainable())
+        for (const float v : p.tensor.to_vector<float>()) expected[p.name].push_back(v);
+    CHECK(without.checkpoint(0, 0).averages.empty());
+    Checkpoint middle;
+    for (int64_t step = 1; step <= kSteps; ++step) {
+      train_until(trainer, step);
+      if (step == 4) middle = stored(trainer);
+      const auto t = static_cast<double>(step);
+      const double decay = std::min(0.5, (1 + t) / (10 + t));
+      for (auto& [name, average] : expected) {
+        const auto w = trainer.model().parameters().find(name)->tensor.to_vector<float>();
+        for (size_t i = 0; i < w.size(); ++i)
+          average[i] += (1 - decay) * (double(w[i]) - average[i]);
+      }
+    }
+    const Checkpoint last = stored(trainer);
+    REQUIRE(last.averages.size() == expected.size());
+    for (const auto& [name, average] : expected) {
+      const auto found = last.averages.at(name).to_vector<float>();
+      FRCNN_CHECK_SAME(std::vector<double>(found.begin(), found.end()), average, 1e-4, 1e-6);
+    }
+    // Training itself does not see them.
+    train_until(without, kSteps);
+    CHECK(weights(without) == weights(trainer));
+    // A validation sees them in place of the weights, and leaves no trace.
+    const auto trained = weights(trainer);
+    {
+      const Trainer::Averaged averaged(trainer);
+      CHECK(weights(trainer) != trained);
+      FasterRcnn detector(config.model, 3, 1, DType::f32, true, device);
+      load_parameters(detector, last, "last", CheckpointWeights::averaged);
+      const auto& there = detector.parameters().all();
+      for (size_t i = 0; i < there.size(); ++i)
+        CHECK(there[i].tensor.to_vector<float>() == weights(trainer)[i]);
+    }
+    CHECK(weights(trainer) == trained);
+    // A run that stopped after step 4 ends with the same weights and averages.
+    Trainer resumed(config, kClasses, kSteps, device);
+    resumed.restore(middle);
+    train_until(resumed, kSteps);
+    CHECK(weights(resumed) == trained);
+    for (const auto& [name, tensor] : resumed.checkpoint(0, 0).averages)
+      CHECK(tensor.to_vector<float>() == last.averages.at(name).to_vector<float>());
+    CHECK_THROWS_WITH(without.restore(middle), mentions("averaged arrays, these settings need 0"));
+  }
+}
+
+TEST_CASE("train.precision rounds the factors of training passes, the same on every device") {
+  std::map<std::string, std::vector<std::vector<float>>> on_cpu;
+  for (const std::string precision : {"f32", "tf32", "bf16"}) {
+    const Config config = parse_config(
+        kConfig, "test",
+        {"optimizer.lr=0.01", "backbone.batch_norm=false", "backbone.tiny_channels=[8, 16]",
+         "rpn.channels=16", "roi.hidden=[16]", "train.precision=" + precision});
+    for (const Device device : all_devices()) {
+      INFO(precision << " " << device.name());
+      Trainer trainer(config, kClasses, kSteps, device);
+      train_until(trainer, 3);
+      auto& expected = on_cpu[precision];
+      if (expected.empty()) expected = weights(trainer);
+      const auto here = weights(trainer);
+      for (size_t i = 0; i < here.size(); ++i) CHECK(relative_l2(here[i], expected[i]) < 2e-4);
+      CHECK(gpu_math() == GpuMath::f32);
+    }
+  }
+  CHECK(on_cpu["tf32"] != on_cpu["f32"]);
+  CHECK(on_cpu["bf16"] != on_cpu["f32"]);
 }
