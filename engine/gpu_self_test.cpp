@@ -157,10 +157,15 @@ void gpu_self_test(Device device, double tolerance) {
        },
        {numbers({2, 6, 9, 8}, 11)}},
       {"roi_align",
-       [&](const auto& in) {
-         return roi_align(in[0], rois(in[0]), {3, 3, 0.125, 0.125, 2, true});
+       [](const auto& in) {
+         return roi_align(in[0], in[1], {3, 3, 0.125, 0.125, 2, true});
        },
-       {numbers({2, 6, 9, 8}, 12)}},
+       {numbers({2, 6, 9, 8}, 12), Tensor::from({2, 5}, rows)}},
+      {"precise_roi",
+       [](const auto& in) {
+         return precise_roi(in[0], in[1], {3, 3, 0.125, 0.125});
+       },
+       {numbers({2, 6, 9, 8}, 17), Tensor::from({2, 5}, rows)}},
       {"softmax_cross_entropy",
        [&](const auto& in) {
          return softmax_cross_entropy(in[0], Tensor::from({5}, classes, in[0].device()), 5.0);

@@ -97,7 +97,8 @@ struct RpnConfig {
 };
 
 struct RoiConfig {
-  std::string layer = "roi_pool";  // "roi_pool" | "roi_align" (half-pixel) | "roi_align_legacy"
+  // "roi_pool" | "roi_align" (half-pixel) | "roi_align_legacy" | "precise_roi"
+  std::string layer = "roi_pool";
   int pooled_height = 7, pooled_width = 7;
   int sampling_ratio = 0;  // RoIAlign samples per bin side; 0: ceil(bin size)
   std::vector<int> hidden = {4096, 4096};

@@ -16,6 +16,9 @@ void check_expressible(const FasterRcnn& model, const OnnxExportOptions& options
   check((options.height == 0) == (options.width == 0) && options.height >= 0 && options.width >= 0,
         "expected both a height and a width of pictures, or neither, got {} x {}", options.height,
         options.width);
+  check(config.roi.layer != "precise_roi",
+        "roi.layer = \"precise_roi\" cannot be exported to ONNX, which has no such operator; train "
+        "with \"roi_align\", \"roi_align_legacy\" or \"roi_pool\" to export");
   check(config.rpn.test.pre_nms <= kMostRanks,
         "rpn.test.pre_nms: {} boxes cannot be exported to ONNX, at most {}",
         config.rpn.test.pre_nms, kMostRanks);

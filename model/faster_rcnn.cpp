@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "engine/dispatch.h"
+#include "engine/ops/boxes.h"
 #include "engine/ops/elementwise.h"
 #include "engine/recorded_step.h"
 #include "engine/tape.h"
@@ -207,6 +208,7 @@ struct FasterRcnn::Drawn {
   int64_t images = 1;
   std::vector<int64_t> roi_rows;                 // rows of `rois` by image
   std::vector<LossNormaliser> sampled, regions;  // by image
+  Tensor sources, limits;  ///< with gradients of proposals: where the rois come from
 };
 
 void FasterRcnn::check_parts(const LossParts& parts) const {
@@ -218,7 +220,6 @@ void FasterRcnn::check_parts(const LossParts& parts) const {
         "roi.layer = \"roi_pool\": quantised max pooling has no gradient in the coordinates of "
         "proposals, which non-approximate joint training needs; choose \"precise_roi\", "
         "\"roi_align\" or \"roi_align_legacy\"");
-  fail("[faster_rcnn] gradients of proposals are not available yet");
 }
 
 FasterRcnn::Passed FasterRcnn::forward(const Tensor& images, const LossParts& parts,
@@ -276,8 +277,14 @@ Losses FasterRcnn::combine(const Passed& passed, const Drawn& drawn, const PassK
   }
   if (parts.detector) {
     const StepKey dropout_key{{key.seed, kernels::kStreamDropout, key.pass}, key.pass_on_device};
+    // Labels and box targets are those of the sampled boxes and stay constants; so does which boxes
+    // were kept and sampled.
+    const Tensor rois = parts.proposal_gradients
+                            ? proposal_decode(passed.rpn.deltas, passed.anchors, drawn.limits,
+                                              drawn.sources, drawn.rois)
+                            : drawn.rois;
     const RoiOutput roi =
-        head_.forward(passed.map, drawn.rois, passed.stride.y, passed.stride.x, &dropout_key);
+        head_.forward(passed.map, rois, passed.stride.y, passed.stride.x, &dropout_key);
     const auto logits = split_rows(roi.logits, drawn.roi_rows),
                deltas = split_rows(roi.deltas, drawn.roi_rows),
                labels = split_rows(drawn.roi_labels, drawn.roi_rows),
@@ -353,6 +360,10 @@ Losses FasterRcnn::losses_of_run(const ModelInput& input, const std::vector<Grou
     drawn = **samples;
     check((!parts.rpn || drawn.rpn.labels) && (!parts.detector || drawn.roi.rois),
           "[faster_rcnn] the given samples lack what a loss needs");
+    check(
+        !parts.proposal_gradients || drawn.roi.sources,
+        "[faster_rcnn] the given samples do not tell the anchors of their regions, which gradients "
+        "of proposals need");
   } else {
     const Tape::NoGrad constants;
     if (parts.rpn)
@@ -372,7 +383,11 @@ Losses FasterRcnn::losses_of_run(const ModelInput& input, const std::vector<Grou
             static_cast<int64_t>(truth.size()),
             {},
             {},
-            {}};
+            {},
+            here(drawn.roi.sources),
+            parts.proposal_gradients ? image_limits(input.sizes, config_.rpn.train.min_size,
+                                                    parameters_->dtype(), device())
+                                     : Tensor()};
   if (parts.detector) {
     all.roi_rows = rois_per_image(drawn.roi.rois, truth.size());
     int64_t first = 0;
@@ -403,11 +418,13 @@ Losses FasterRcnn::gpu_losses(const Tensor& images, const Tensor& limits, const 
           passed.anchors, limits, truth, config_.rpn,
           {{key.seed, kernels::kStreamAnchorSample, key.pass}, key.pass_on_device});
     if (parts.detector)
-      roi = gpu_sample_rois(
-          gpu_proposals(passed.rpn, passed.anchors, limits, config_.rpn, config_.rpn.train), truth,
-          config_.roi, {{key.seed, kernels::kStreamRoiSample, key.pass}, key.pass_on_device});
+      roi = gpu_sample_rois(gpu_proposals(passed.rpn, passed.anchors, limits, config_.rpn,
+                                          config_.rpn.train, parts.proposal_gradients),
+                            truth, config_.roi,
+                            {{key.seed, kernels::kStreamRoiSample, key.pass}, key.pass_on_device});
   }
-  Drawn all{rpn.labels, rpn.deltas, roi.rois, roi.labels, roi.deltas, limits.dim(0), {}, {}, {}};
+  Drawn all{rpn.labels, rpn.deltas, roi.rois, roi.labels,  roi.deltas, limits.dim(0),
+            {},         {},         {},       roi.sources, limits};
   for (int64_t n = 0; n < all.images; ++n) {
     all.roi_rows.push_back(config_.roi.batch);
     // Two counts, of which the first is that of the positives.

@@ -101,7 +101,8 @@ GpuTruth truth_tensors(const std::vector<GroundTruth>& truth, int64_t capacity, 
 }
 
 GpuProposals gpu_proposals(const RpnOutput& output, const Tensor& anchors, const Tensor& limits,
-                           const RpnConfig& rpn, const ProposalConfig& proposal) {
+                           const RpnConfig& rpn, const ProposalConfig& proposal,
+                           bool with_sources) {
   const Device device = anchors.device();
   const DType dtype = anchors.dtype();
   const int64_t images = limits.dim(0), count = anchors.dim(0);
@@ -116,7 +117,8 @@ GpuProposals gpu_proposals(const RpnOutput& output, const Tensor& anchors, const
   Tensor sorted = Tensor::empty({images, candidates, 4}, dtype, device);
   Tensor valid = Tensor::empty({images, candidates}, DType::u8, device);
   Tensor kept = integers({images, capacity}, device);
-  GpuProposals out{Tensor::empty({images, capacity, 4}, dtype, device), integers({images}, device)};
+  GpuProposals out{Tensor::empty({images, capacity, 4}, dtype, device), integers({images}, device),
+                   with_sources ? integers({images, capacity}, device) : Tensor()};
   with_kernels(anchors, "proposals", [&](auto on, auto t) {
     using T = decltype(t);
     constexpr auto kBackend = decltype(on)::backend;
@@ -145,6 +147,9 @@ GpuProposals gpu_proposals(const RpnOutput& output, const Tensor& anchors, const
                               ints(out.counts), nms_work.raw());
     gpu::gather_rows<kBackend>(on.stream, images * capacity, 4, T(0), ints(kept), sorted.data<T>(),
                                out.boxes.data<T>());
+    if (with_sources)  // `order` holds places in the whole batch: rows of the RPN's outputs
+      gpu::gather_rows<kBackend>(on.stream, images * capacity, 1, int32_t{-1}, ints(kept),
+                                 ints(order), ints(out.sources));
   });
   return out;
 }
@@ -207,7 +212,8 @@ GpuRoiTargets gpu_sample_rois(const GpuProposals& proposals, const GpuTruth& tru
   Tensor chosen_boxes = Tensor::empty({images, batch, 4}, dtype, device);
   GpuRoiTargets out{
       Tensor::empty({images * batch, 5}, dtype, device), integers({images * batch}, device),
-      Tensor::empty({images * batch, 4}, dtype, device), integers({images, 2}, device)};
+      Tensor::empty({images * batch, 4}, dtype, device), integers({images, 2}, device),
+      proposals.sources ? integers({images * batch}, device) : Tensor()};
   with_kernels(boxes, "sample_rois", [&](auto on, auto t) {
     using T = decltype(t);
     constexpr auto kBackend = decltype(on)::backend;
@@ -218,6 +224,15 @@ GpuRoiTargets gpu_sample_rois(const GpuProposals& proposals, const GpuTruth& tru
     else {
       boxes = proposals.boxes;
       counts = proposals.counts;
+    }
+    Tensor sources = proposals.sources;
+    if (sources && config.append_ground_truth) {  // objects come behind, from no anchor
+      sources = integers({images, count}, device);
+      Tensor none = integers({images, objects}, device), same_counts = integers({images}, device);
+      gpu::fill_bytes<kBackend>(on.stream, none.raw(), 0xFF, none.stored_bytes());
+      gpu::append_rows<kBackend>(on.stream, images, 1, capacity, ints(proposals.sources),
+                                 ints(proposals.counts), objects, ints(none), ints(truth.counts),
+                                 ints(sources), ints(same_counts));
     }
     const kernels::MatchBatch match{images, count,        objects,
                                     false,  ints(counts), ints(truth.counts)};
@@ -244,6 +259,9 @@ GpuRoiTargets gpu_sample_rois(const GpuProposals& proposals, const GpuTruth& tru
                                out.deltas.data<T>());
     gpu::make_rois<kBackend>(on.stream, images, batch, chosen_boxes.data<T>(), nullptr,
                              ints(chosen), out.rois.data<T>());
+    if (out.sources)
+      gpu::gather_rows<kBackend>(on.stream, rows, 1, int32_t{-1}, ints(chosen), ints(sources),
+                                 ints(out.sources));
   });
   return out;
 }

@@ -34,9 +34,13 @@ GpuTruth truth_tensors(const std::vector<GroundTruth>& truth, int64_t capacity, 
 struct GpuProposals {
   Tensor boxes;   ///< (N, capacity, 4)
   Tensor counts;  ///< (N) i32
+  /// (N, capacity) i32: the row of the RPN's outputs that each was made from, -1 in unused rows; or
+  /// undefined.
+  Tensor sources = {};
 };
 GpuProposals gpu_proposals(const RpnOutput& output, const Tensor& anchors, const Tensor& limits,
-                           const RpnConfig& rpn, const ProposalConfig& proposal);
+                           const RpnConfig& rpn, const ProposalConfig& proposal,
+                           bool with_sources = false);
 
 /// RpnTargets on the device.
 struct GpuRpnTargets {
@@ -53,6 +57,9 @@ struct GpuRoiTargets {
   Tensor labels;   ///< (N*batch) i32
   Tensor deltas;   ///< (N*batch, 4)
   Tensor sampled;  ///< (N, 2) i32
+  /// (N*batch) i32: the row of the RPN's outputs that each region was made from, -1 for an object
+  /// that was added and in unused rows. Undefined where the proposals have no sources.
+  Tensor sources = {};
 };
 GpuRoiTargets gpu_sample_rois(const GpuProposals& proposals, const GpuTruth& truth,
                               const RoiConfig& config, const StepKey& key);

@@ -179,9 +179,11 @@ Rows rpn_rows() {
 
 Rows roi_rows() {
   Rows rows = {
-      row("roi.layer", FIELD(model.roi.layer), Choices{"roi_pool", "roi_align", "roi_align_legacy"},
+      row("roi.layer", FIELD(model.roi.layer),
+          Choices{"roi_pool", "roi_align", "roi_align_legacy", "precise_roi"},
           "roi_pool: max over rounded bins; roi_align: bilinear samples, half-pixel coordinates; "
-          "roi_align_legacy: without the half pixel",
+          "roi_align_legacy: without the half pixel; precise_roi: exact mean of the interpolated "
+          "map",
           "Fast R-CNN"),
       row("roi.pooled_height", FIELD(model.roi.pooled_height), Range{1, 64}, "cells",
           "rows of the pooled map (7 for VGG16, 6 for ZF)", "Fast R-CNN"),

@@ -62,10 +62,12 @@ void propose_image(const RpnOutput& output, const Tensor& anchors, int64_t image
                                        nullptr, kept.data());
   T* out_boxes = out.boxes.data<T>() + image * limits.post_nms * 4;
   T* out_scores = out.scores.data<T>() + image * limits.post_nms;
+  int32_t* out_sources = out.sources.data<int32_t>() + image * limits.post_nms;
   for (int64_t i = 0; i < n; ++i) {
-    const int64_t at = kept[static_cast<size_t>(i)];
+    const int64_t at = kept[static_cast<size_t>(i)], anchor = order[static_cast<size_t>(at)];
     std::copy_n(sorted.data() + 4 * at, 4, out_boxes + 4 * i);
-    out_scores[i] = scores[static_cast<size_t>(order[static_cast<size_t>(at)])];
+    out_scores[i] = scores[static_cast<size_t>(anchor)];
+    out_sources[i] = static_cast<int32_t>(first + anchor);
   }
   out.counts[static_cast<size_t>(image)] = n;
 }
@@ -93,13 +95,15 @@ Proposals make_proposals(const RpnOutput& output, const Tensor& anchors,
                          const std::vector<InputSize>& sizes, const RpnConfig& rpn,
                          const ProposalConfig& limits) {
   const auto images = static_cast<int64_t>(sizes.size());
-  check(output.logits.dim(0) == images * anchors.dim(0),
-        "[proposals] expected {} images of {} anchors, got {} rows", images, anchors.dim(0),
-        output.logits.dim(0));
+  check(output.logits.dim(0) == images * anchors.dim(0) && output.logits.dim(0) <= INT32_MAX,
+        "[proposals] expected {} images of {} anchors, below 2^31 together, got {} rows", images,
+        anchors.dim(0), output.logits.dim(0));
   const DType dtype = output.logits.dtype();
   Proposals out{Tensor::zeros({images, limits.post_nms, 4}, dtype),
                 Tensor::zeros({images, limits.post_nms}, dtype),
-                std::vector<int64_t>(sizes.size(), 0)};
+                std::vector<int64_t>(sizes.size(), 0),
+                Tensor::empty({images, limits.post_nms}, DType::i32)};
+  std::ranges::fill(out.sources.span<int32_t>(), -1);
   with_float(dtype, "proposals", [&](auto t) {
     for (int64_t image = 0; image < images; ++image)
       propose_image<decltype(t)>(output, anchors, image, sizes[static_cast<size_t>(image)], rpn,

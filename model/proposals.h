@@ -13,6 +13,9 @@ struct Proposals {
   Tensor boxes;                 ///< (N, capacity, 4) pixels of the network's input
   Tensor scores;                ///< (N, capacity) objectness logits (object minus background)
   std::vector<int64_t> counts;  ///< how many of each image's rows are used
+  /// (N, capacity) i32: the row of the RPN's outputs that each was made from, image * anchors +
+  /// anchor. Undefined: nobody knows, as of proposals from a file.
+  Tensor sources = {};
   /// The used boxes of all images as RoIs (R, 5): batch index, x1, y1, x2, y2.
   Tensor rois() const;
 };
@@ -20,7 +23,8 @@ struct Proposals {
 /// The proposal layer (paper, section 3.3): per image decodes the deltas of every anchor, clips to
 /// the image, drops boxes with a side below min_size (in pixels of the original picture), keeps the
 /// pre_nms best by objectness, suppresses non-maxima and keeps the post_nms best. Proposals carry
-/// no gradient.
+/// no gradient themselves; with their sources, proposal_decode() (engine/ops/boxes.h) makes boxes
+/// that do.
 Proposals make_proposals(const RpnOutput& output, const Tensor& anchors,
                          const std::vector<InputSize>& sizes, const RpnConfig& rpn,
                          const ProposalConfig& limits);

@@ -27,8 +27,12 @@ Tensor RoiHead::pool(const Tensor& map, const Tensor& rois, double stride_y,
   if (config_.layer == "roi_pool")
     return roi_pool(map, rois,
                     {config_.pooled_height, config_.pooled_width, 1 / stride_y, 1 / stride_x});
+  if (config_.layer == "precise_roi")
+    return precise_roi(map, rois,
+                       {config_.pooled_height, config_.pooled_width, 1 / stride_y, 1 / stride_x});
   check(config_.layer == "roi_align" || config_.layer == "roi_align_legacy",
-        "roi.layer: expected \"roi_pool\", \"roi_align\" or \"roi_align_legacy\", got \"{}\"",
+        "roi.layer: expected \"roi_pool\", \"roi_align\", \"roi_align_legacy\" or "
+        "\"precise_roi\", got \"{}\"",
         config_.layer);
   return roi_align(map, rois,
                    {config_.pooled_height, config_.pooled_width, 1 / stride_y, 1 / stride_x,

@@ -22,8 +22,9 @@ class RoiHead {
  public:
   /// stride_y, stride_x of forward() are image pixels per map cell.
   RoiHead(const RoiConfig& config, int64_t in_channels, int64_t classes, Parameters& parameters);
-  /// rois (R, 5): batch index, x1, y1, x2, y2 in pixels of the network's input. Dropout is active
-  /// only with `dropout_key`.
+  /// rois (R, 5): batch index, x1, y1, x2, y2 in pixels of the network's input. They get a gradient
+  /// where they require one, but with the layer roi_pool. Dropout is active only with
+  /// `dropout_key`.
   RoiOutput forward(const Tensor& map, const Tensor& rois, double stride_y, double stride_x,
                     const StepKey* dropout_key) const;
 

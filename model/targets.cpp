@@ -79,7 +79,7 @@ std::vector<T> candidates(const Proposals& proposals, int64_t image, const std::
 template <typename T>
 struct SampledRois {
   std::vector<T> rois, deltas;
-  std::vector<int32_t> labels;
+  std::vector<int32_t> labels, sources;
 };
 
 template <typename T>
@@ -102,6 +102,10 @@ void sample_image_rois(const Proposals& proposals, int64_t image, const GroundTr
   const auto most = static_cast<int64_t>(std::llround(config.batch * config.foreground_fraction));
   cpu::sample_labels({config.batch, most}, key, count, labels.data());
 
+  const int64_t proposed = proposals.counts[static_cast<size_t>(image)];
+  const int32_t* sources = proposals.sources
+                               ? proposals.sources.data<int32_t>() + image * proposals.boxes.dim(1)
+                               : nullptr;
   kernels::BoxCodecParams codec;
   std::copy_n(config.box_mean.begin(), 4, codec.mean.begin());
   std::copy_n(config.box_std.begin(), 4, codec.std.begin());
@@ -118,6 +122,7 @@ void sample_image_rois(const Proposals& proposals, int64_t image, const GroundTr
     out.rois.insert(out.rois.end(), box, box + 4);
     out.deltas.insert(out.deltas.end(), delta, delta + 4);
     out.labels.push_back(label);
+    out.sources.push_back(static_cast<int64_t>(i) < proposed && sources ? sources[i] : -1);
   }
 }
 
@@ -155,6 +160,7 @@ RoiTargets sample_rois(const Proposals& proposals, const std::vector<GroundTruth
     out.rois = Tensor::from({rows, 5}, sampled.rois);
     out.labels = Tensor::from({rows}, sampled.labels);
     out.deltas = Tensor::from({rows, 4}, sampled.deltas);
+    if (proposals.sources) out.sources = Tensor::from({rows}, sampled.sources);
     for (const int32_t label : sampled.labels) out.foreground += label > 0;
   });
   return out;

@@ -23,6 +23,9 @@ struct RoiTargets {
   Tensor labels;  ///< (R) i32: 0 background, class k as k + 1
   Tensor deltas;  ///< (R, 4): normalised by roi.box_mean and roi.box_std; 0 for background
   int64_t foreground = 0;
+  /// (R) i32: the row of the RPN's outputs that each region was made from, -1 for an object that
+  /// was added. Undefined where the proposals have no sources.
+  Tensor sources = {};
 };
 
 /// Labels anchors by IoU (paper, section 3.1.2), leaves out those across the border

@@ -82,7 +82,7 @@ do_tests() {
   "$bin/test_gpu" -w NoTests "$which"
 }
 do_device_tests() {
-  local rc=0 engine="device*" model="device*"
+  local rc=0 engine="device*" model="device*,A17: a GPU*"
   [[ $device == cuda ]] || engine="device: tensors keep*" model="device: detections*"
   "$bin/test_engine" -w NoTests "$engine" || rc=1
   "$bin/test_model" -w NoTests "$model" || rc=1
@@ -91,7 +91,7 @@ do_device_tests() {
 do_compare() {  # every operation, every version
   local rc=0
   $frcnn op --compare "cpu,$device" --cases "$cases" || rc=1
-  for op in roi_pool roi_align nms iou_match box_loss softmax_cross_entropy sigmoid_cross_entropy; do
+  for op in roi_pool roi_align precise_roi nms iou_match box_loss softmax_cross_entropy sigmoid_cross_entropy; do
     $frcnn op "$op" --compare "cpu,$device" --cases "$many" || rc=1
   done
   return $rc
@@ -140,7 +140,7 @@ bench() {  # NAME, then arguments of bench kernels
 }
 do_bench_conv() { bench bench_conv --op conv2d --op conv2d_relu_pool --skip naive --plot "$out/roofline.svg"; }
 do_bench_boxes() {
-  bench bench_boxes --op roi_pool --op roi_align --op nms --op iou_match --op top_k --skip naive
+  bench bench_boxes --op roi_pool --op roi_align --op precise_roi --op nms --op iou_match --op top_k --skip naive
 }
 do_bench_layers() { bench bench_layers --op linear --op max_pool --op batch_norm_train --op softmax_cross_entropy --op sgd --op adam --skip naive; }
 do_model() {

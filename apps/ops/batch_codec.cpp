@@ -1,4 +1,7 @@
+#include <algorithm>
+
 #include "apps/ops/codec.h"
+#include "kernels/boxes/proposal_decode.h"
 
 namespace frcnn::apps::ops {
 namespace {
@@ -116,6 +119,38 @@ struct EncodeMatched {
   }
 };
 
+struct ProposalDecode {
+  template <typename Where, typename T>
+  static void prepare(Desk& d) {
+    const int64_t images = d.letter("N"), count = d.letter("n"), rows = d.letter("R");
+    const auto* limits =
+        d.constant(std::vector<ImageLimits<T>>(static_cast<size_t>(images), limits_of<T>(d)));
+    const T *anchors = d.input<T>("anchors"), *deltas = d.input<T>("deltas");
+    const T* constants = d.input<T>("constants");
+    const auto* sources = d.input<int32_t>("sources");
+    T* rois = d.output<T>("rois", {rows, 5});
+    d.pass("forward", [=] {
+      if constexpr (Where::cpu)
+        cpu::proposal_decode(images, count, rows, anchors, deltas, limits, sources, constants,
+                             rois);
+      else
+        gpu::proposal_decode<Where::backend>(nullptr, images, count, rows, anchors, deltas, limits,
+                                             sources, constants, rois);
+    });
+    const T* drois = d.gradient<T>("rois");
+    if (drois == nullptr) return;
+    T* ddeltas = d.output<T>("d_deltas", {images, count, 4});
+    d.pass("backward", [=] {
+      if constexpr (Where::cpu)
+        cpu::proposal_decode_backward(images, count, rows, anchors, deltas, limits, sources, drois,
+                                      ddeltas);
+      else
+        gpu::proposal_decode_backward<Where::backend>(nullptr, images, count, rows, anchors, deltas,
+                                                      limits, sources, drois, ddeltas);
+    });
+  }
+};
+
 Array reshaped(const Array& array, Extent extent) {
   return Array::of(std::move(extent), array.as<float>());
 }
@@ -142,6 +177,35 @@ void add_batch_codec(Operations& list) {
   proposals.prepare = on_all_devices<DecodeProposals, float, double>();
   proposals.tolerance = rounding(16, kExpReason, 16 * 4096);
   list.push_back(proposals);
+
+  Operation sampled = of_boxes(
+      "proposal_decode", "RoIs from the deltas of their anchors, with the way back for gradients",
+      {"proposal_decode", "proposal_decode_backward"}, [](Random& r, int64_t count) {
+        Case c;
+        const int64_t images = r.between(1, 2);
+        std::vector<int32_t> sources;  // no anchor twice, in no order
+        for (int64_t i = 0; i < images * count; ++i)
+          if (r.chance(0.1)) sources.push_back(r.chance(0.2) ? -1 : static_cast<int32_t>(i));
+        if (r.chance(0.5)) std::reverse(sources.begin(), sources.end());
+        const auto rows = static_cast<int64_t>(sources.size());
+        c.arrays["anchors"] = r.scattered_boxes(count, 600, 1000);
+        c.arrays["deltas"] = r.floats({images, count, 4}, -1, 1);
+        c.arrays["sources"] = Array::of({rows}, sources);
+        c.arrays["constants"] = r.rois(rows, images, 600, 1000);
+        c.arrays["d_rois"] = r.floats({rows, 5}, -1, 1);
+        return c;
+      });
+  sampled.header = "kernels/boxes/proposal_decode.h";
+  sampled.inputs = {array_doc("anchors", Type::f32, "(n, 4)", "the same for all images"),
+                    array_doc("deltas", Type::f32, "(N, n, 4)", "tx, ty, tw, th"),
+                    array_doc("sources", Type::i32, "(R)", "image n + anchor, no two alike, or -1"),
+                    array_doc("constants", Type::f32, "(R, 5)", "RoIs where the source is -1")};
+  sampled.outputs = {
+      with_gradient(array_doc("rois", Type::f32, "(R, 5)", "image number, x1, y1, x2, y2"))};
+  sampled.params = size_parameters();
+  sampled.prepare = on_all_devices<ProposalDecode, float, double>();
+  sampled.tolerance = rounding(64, kExpReason, 16 * 4096);
+  list.push_back(sampled);
 
   Operation detections =
       of_boxes("decode_detections", "the box of every class of every RoI, clipped, with its score",

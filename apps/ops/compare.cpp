@@ -135,7 +135,7 @@ Comparison compare_results(const Operation& op, const Choice& choice, const std:
 }
 
 Arrays magnitudes_of(const Operation& op, const Case& given, const Arrays& expected) {
-  if (op.magnitudes.empty()) return expected;
+  if (op.magnitudes.empty() && op.own_magnitudes.empty()) return expected;
   Case absolute = given;
   for (const std::string& name : op.magnitudes) {
     if (const auto param = absolute.params.find(name); param != absolute.params.end())
@@ -146,7 +146,10 @@ Arrays magnitudes_of(const Operation& op, const Case& given, const Arrays& expec
     for (double& value : values) value = std::abs(value);
     array->second.set(values);
   }
-  return run_case(op, absolute, choice_of_expected(op, Device::cpu));
+  Arrays sizes = run_case(op, absolute, choice_of_expected(op, Device::cpu));
+  for (const auto& [name, own] : op.own_magnitudes)
+    if (const auto found = sizes.find(name); found != sizes.end()) found->second = own(given);
+  return sizes;
 }
 
 std::vector<Comparison> compare_devices(const Operation& op, Device expected, Device device,

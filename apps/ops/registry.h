@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -107,6 +108,8 @@ struct Operation {
   /// Inputs, gradients and parameters whose absolute values, put through the operation, give the
   /// magnitudes: for sums of products, whose rounding error is that of their terms, not of the sum.
   std::vector<std::string> magnitudes;
+  /// Results whose magnitudes those do not give, as slopes have both signs: what does.
+  std::map<std::string, std::function<Array(const Case&)>> own_magnitudes;
   /// Floating-point operations of a pass; none: it is bound by memory.
   std::function<double(const Case&, const std::string& pass)> flops;
   /// Arrays that a pass must read and write, for GB/s. Default: all but gradients, and for passes

@@ -1,4 +1,7 @@
+#include <cmath>
+
 #include "apps/ops/definitions.h"
+#include "kernels/pooling/precise_roi.h"
 #include "kernels/pooling/roi_align.h"
 #include "kernels/pooling/roi_pool.h"
 
@@ -44,40 +47,123 @@ struct RoiPool {
   }
 };
 
-struct RoiAlign {
+/// RoIAlign and precise RoI pooling: three passes of the same form.
+struct AlignKernels {
+  using Params = RoiAlignParams;
+  using Forward = RoiAlignVersion;
+  using Backward = RoiAlignBackwardVersion;
+  using Slopes = RoiAlignSlopesVersion;
+  static Params params(const Desk& d) {
+    return {d.integer("pooled_h"), d.integer("pooled_w"),       d.number("scale_y"),
+            d.number("scale_x"),   d.integer("sampling_ratio"), d.flag("aligned")};
+  }
+  template <typename Where, typename... Args>
+  static void forward(Forward version, Args... args) {
+    if constexpr (Where::cpu)
+      cpu::roi_align_forward(args...);
+    else
+      gpu::roi_align_forward<Where::backend>(nullptr, args..., nullptr, version);
+  }
+  template <typename Where, typename... Args>
+  static void backward(Backward version, Args... args) {
+    if constexpr (Where::cpu)
+      cpu::roi_align_backward(args...);
+    else
+      gpu::roi_align_backward<Where::backend>(nullptr, args..., nullptr, version);
+  }
+  template <typename Where, typename... Args>
+  static void backward_rois(Slopes version, Args... args) {
+    if constexpr (Where::cpu)
+      cpu::roi_align_backward_rois(args...);
+    else
+      gpu::roi_align_backward_rois<Where::backend>(nullptr, args..., nullptr, version);
+  }
+};
+
+struct PreciseKernels {
+  using Params = PreciseRoiParams;
+  using Forward = PreciseRoiVersion;
+  using Backward = PreciseRoiBackwardVersion;
+  using Slopes = PreciseRoiSlopesVersion;
+  static Params params(const Desk& d) {
+    return {d.integer("pooled_h"), d.integer("pooled_w"), d.number("scale_y"), d.number("scale_x")};
+  }
+  template <typename Where, typename... Args>
+  static void forward(Forward version, Args... args) {
+    if constexpr (Where::cpu)
+      cpu::precise_roi_forward(args...);
+    else
+      gpu::precise_roi_forward<Where::backend>(nullptr, args..., nullptr, version);
+  }
+  template <typename Where, typename... Args>
+  static void backward(Backward version, Args... args) {
+    if constexpr (Where::cpu)
+      cpu::precise_roi_backward(args...);
+    else
+      gpu::precise_roi_backward<Where::backend>(nullptr, args..., nullptr, version);
+  }
+  template <typename Where, typename... Args>
+  static void backward_rois(Slopes version, Args... args) {
+    if constexpr (Where::cpu)
+      cpu::precise_roi_backward_rois(args...);
+    else
+      gpu::precise_roi_backward_rois<Where::backend>(nullptr, args..., nullptr, version);
+  }
+};
+
+template <typename Kernels>
+struct RoiLayer {
   template <typename Where, typename T>
   static void prepare(Desk& d) {
     const MapLayout map = d.map("x");
     const int64_t count = d.letter("R");
-    const RoiAlignParams p{d.integer("pooled_h"), d.integer("pooled_w"),       d.number("scale_y"),
-                           d.number("scale_x"),   d.integer("sampling_ratio"), d.flag("aligned")};
+    const auto p = Kernels::params(d);
     check_rois(d, "rois", map.n);
     const T *x = d.input_map<T>("x", map), *rois = d.input<T>("rois");
     T* y = d.output<T>("y", {count, map.c, p.pooled_h, p.pooled_w});
-    const auto version = d.version<RoiAlignVersion>(0);
-    d.pass("forward", [=] {
-      if constexpr (Where::cpu)
-        cpu::roi_align_forward(map, p, count, x, rois, y);
-      else
-        gpu::roi_align_forward<Where::backend>(nullptr, map, p, count, x, rois, y, nullptr,
-                                               version);
-    });
+    const auto version = d.version<typename Kernels::Forward>(0);
+    d.pass("forward",
+           [=] { Kernels::template forward<Where>(version, map, p, count, x, rois, y); });
     const T* dy = d.gradient<T>("y");
     if (dy == nullptr) return;
     T* dx = d.output_map<T>("d_x", map);
-    const auto backward = d.version<RoiAlignBackwardVersion>(1);
+    const auto backward = d.version<typename Kernels::Backward>(1);
     d.pass(
         "backward",
-        [=] {
-          if constexpr (Where::cpu)
-            cpu::roi_align_backward(map, p, count, rois, dy, dx);
-          else
-            gpu::roi_align_backward<Where::backend>(nullptr, map, p, count, rois, dy, dx, nullptr,
-                                                    backward);
-        },
-        1);
+        [=] { Kernels::template backward<Where>(backward, map, p, count, rois, dy, dx); }, 1);
+    T* drois = d.output<T>("d_rois", {count, 5});
+    const auto slopes = d.version<typename Kernels::Slopes>(2);
+    d.pass(
+        "backward_rois",
+        [=] { Kernels::template backward_rois<Where>(slopes, map, p, count, x, rois, dy, drois); },
+        2);
   }
 };
+
+/// What the numbers of d_rois add up in absolute values, at most: the sum of |d_y| times the
+/// largest |x| times the largest slope of a mean by a coordinate. `narrow`: the ends of a bin weigh
+/// the inverse of its size.
+Array slope_magnitudes(const Case& c, bool narrow) {
+  const Array &x = c.arrays.at("x"), &dy = c.arrays.at("d_y");
+  const std::vector<double> rois = c.arrays.at("rois").as<double>(), gradient = dy.as<double>();
+  double largest = 0;
+  for (const double v : x.as<double>()) largest = std::max(largest, std::abs(v));
+  std::vector<float> sizes;
+  const size_t count = rois.size() / 5, per_roi = count > 0 ? gradient.size() / count : 0;
+  for (size_t r = 0; r < count; ++r) {
+    double sum = 0;
+    for (size_t i = r * per_roi; i < (r + 1) * per_roi; ++i) sum += std::abs(gradient[i]);
+    for (size_t k = 0; k < 5; ++k) {
+      const size_t axis = k % 2 == 1 ? 1 : 2;  // x1, y1, x2, y2
+      const double scale = std::get<double>(c.params.at(axis == 1 ? "scale_x" : "scale_y"));
+      const double bins = static_cast<double>(dy.extent()[axis == 1 ? 3 : 2]);
+      const double side = (rois[5 * r + axis + 2] - rois[5 * r + axis]) * scale / bins;
+      const double slope = 2 * scale / (narrow && side > 0 ? std::min(side, 1.0) : 1.0);
+      sizes.push_back(static_cast<float>(k == 0 ? 0 : sum * largest * slope));
+    }
+  }
+  return Array::of({static_cast<int64_t>(count), 5}, sizes);
+}
 
 std::vector<ParameterDoc> pooled_parameters() {
   return {integer("pooled_h", 7, "bins in y"), integer("pooled_w", 7, "bins in x"),
@@ -136,6 +222,22 @@ std::vector<BenchCase> roi_bench(const std::string& shapes) {
           make(300, 512, 37, 62, "nchw"), make(2000, 512, 37, 62, "nhwc")};
 }
 
+/// What both differentiable layers have in common.
+void finish_layer(Operation& op, bool narrow) {
+  op.inputs = roi_inputs();
+  op.outputs = {
+      with_gradient(array_doc("y", Type::f32, "(R, C, pooled_h, pooled_w)", "means of the bins"))};
+  op.tolerance = rounding(32, "the same terms, added in another order or by fused operations");
+  op.magnitudes = {"x", "d_y"};
+  op.own_magnitudes["d_rois"] = [=](const Case& c) { return slope_magnitudes(c, narrow); };
+  op.traffic = [](const std::string& pass) -> std::vector<std::string> {
+    if (pass == "backward") return {"rois", "d_y", "d_x"};
+    if (pass == "backward_rois") return {"x", "rois", "d_y", "d_rois"};
+    return {"x", "rois", "y"};
+  };
+  op.bench = roi_bench;
+}
+
 }  // namespace
 
 void add_roi_pooling(Operations& list) {
@@ -166,32 +268,40 @@ void add_roi_pooling(Operations& list) {
 
   Operation align = describe(
       "roi_align", "pooling", "bilinear samples of the bins of each RoI, averaged (Mask R-CNN)",
-      "kernels/pooling/roi_align.h", {"roi_align_forward", "roi_align_backward"});
-  align.inputs = roi_inputs();
-  align.outputs = {
-      with_gradient(array_doc("y", Type::f32, "(R, C, pooled_h, pooled_w)", "means of the bins"))};
+      "kernels/pooling/roi_align.h",
+      {"roi_align_forward", "roi_align_backward", "roi_align_backward_rois"});
   align.params = pooled_parameters();
   align.params.push_back(
       integer("sampling_ratio", 2, "samples per bin and axis; 0: as many as the bin has cells"));
   align.params.push_back(flag("aligned", false, "shifted by half a cell, no least size"));
   align.ladders = {
       ladder("kRoiAlignVersions", kRoiAlignVersions, "table"),
-      ladder("kRoiAlignBackwardVersions", kRoiAlignBackwardVersions, "pipelined", "backward")};
-  align.prepare = on_all_devices<RoiAlign, float, double>();
-  align.tolerance = rounding(32, "the same terms, added in another order or by fused operations");
-  align.magnitudes = {"x", "d_y"};
+      ladder("kRoiAlignBackwardVersions", kRoiAlignBackwardVersions, "pipelined", "backward"),
+      ladder("kRoiAlignSlopesVersions", kRoiAlignSlopesVersions, "table", "backward_rois")};
+  align.prepare = on_all_devices<RoiLayer<AlignKernels>, float, double>();
   align.random_case = [](Random& r) {
     Case c = random_rois(r);
     c.params["sampling_ratio"] = r.between(0, 3);
     c.params["aligned"] = r.chance(0.5);
     return c;
   };
-  align.traffic = [](const std::string& pass) -> std::vector<std::string> {
-    if (pass == "backward") return {"rois", "d_y", "d_x"};
-    return {"x", "rois", "y"};
-  };
-  align.bench = roi_bench;
+  finish_layer(align, false);
   list.push_back(align);
+
+  Operation precise =
+      describe("precise_roi", "pooling",
+               "the interpolated map averaged over the bins of each RoI, exactly (IoU-Net)",
+               "kernels/pooling/precise_roi.h",
+               {"precise_roi_forward", "precise_roi_backward", "precise_roi_backward_rois"});
+  precise.params = pooled_parameters();
+  precise.ladders = {
+      ladder("kPreciseRoiVersions", kPreciseRoiVersions, "table"),
+      ladder("kPreciseRoiBackwardVersions", kPreciseRoiBackwardVersions, "pipelined", "backward"),
+      ladder("kPreciseRoiSlopesVersions", kPreciseRoiSlopesVersions, "table", "backward_rois")};
+  precise.prepare = on_all_devices<RoiLayer<PreciseKernels>, float, double>();
+  precise.random_case = [](Random& r) { return random_rois(r); };
+  finish_layer(precise, true);
+  list.push_back(precise);
 }
 
 }  // namespace frcnn::apps::ops

@@ -24,6 +24,30 @@ void check_rois(const char* op, const Tensor& x, const Tensor& rois) {
           "[{}] RoI {} has batch index {}, expected 0 to {}", op, r, values[5 * r], x.dim(0) - 1);
 }
 
+/// A RoI layer with gradients to the map and to the RoIs. forward(T{}, y), backward(T{}, dy, dx)
+/// and backward_rois(T{}, x, dy, drois) call its kernels.
+template <typename Forward, typename Backward, typename BackwardRois>
+Tensor roi_layer(const char* op, const Tensor& x, const Tensor& rois, const Shape& shape,
+                 const Forward& forward, const Backward& backward,
+                 const BackwardRois& backward_rois) {
+  Tensor y = Tensor::empty(shape, x.dtype(), x.device());
+  with_float(x.dtype(), op, [&](auto t) {
+    check_rois<decltype(t)>(op, x, rois);
+    forward(t, y);
+  });
+  if (!Tape::recording({&x, &rois})) return y;
+  const Tensor map = rois.requires_grad() ? x : Tensor();  // only slopes read it again
+  Tape::record(op, {x, rois}, {y}, [=](BackwardContext& ctx) {
+    const Tensor& dy = ctx.grad_output();
+    ctx.write_input(
+        0, [&](Tensor& dx) { with_float(dx.dtype(), op, [&](auto t) { backward(t, dy, dx); }); });
+    ctx.write_input(1, [&](Tensor& drois) {
+      with_float(drois.dtype(), op, [&](auto t) { backward_rois(t, map, dy, drois); });
+    });
+  });
+  return y;
+}
+
 }  // namespace
 
 Tensor max_pool2d(const Tensor& x, const kernels::MaxPoolParams& params) {
@@ -142,24 +166,45 @@ Tensor roi_pool(const Tensor& x, const Tensor& rois, const kernels::RoiPoolParam
 Tensor roi_align(const Tensor& x, const Tensor& rois, const kernels::RoiAlignParams& params) {
   const kernels::MapLayout in = x.map_layout();
   const int64_t count = rois.dim(0);
-  Tensor y = Tensor::empty({count, in.c, params.pooled_h, params.pooled_w}, x.dtype(), x.device());
-  with_float(x.dtype(), "roi_align", [&](auto t) {
-    using T = decltype(t);
-    check_rois<T>("roi_align", x, rois);
-    FRCNN_CALL(x.device(), roi_align_forward, in, params, count, x.data<T>(), rois.data<T>(),
-               y.data<T>());
-  });
-  if (Tape::recording({&x}))
-    Tape::record("roi_align", {x}, {y}, [in, params, rois, count](BackwardContext& ctx) {
-      ctx.write_input(0, [&](Tensor& dx) {
-        with_float(dx.dtype(), "roi_align", [&](auto t) {
-          using T = decltype(t);
-          FRCNN_CALL(dx.device(), roi_align_backward, in, params, count, rois.data<T>(),
-                     ctx.grad_output().data<T>(), dx.data<T>());
-        });
+  return roi_layer(
+      "roi_align", x, rois, {count, in.c, params.pooled_h, params.pooled_w},
+      [&](auto t, Tensor& y) {
+        using T = decltype(t);
+        FRCNN_CALL(x.device(), roi_align_forward, in, params, count, x.data<T>(), rois.data<T>(),
+                   y.data<T>());
+      },
+      [=](auto t, const Tensor& dy, Tensor& dx) {
+        using T = decltype(t);
+        FRCNN_CALL(dx.device(), roi_align_backward, in, params, count, rois.data<T>(), dy.data<T>(),
+                   dx.data<T>());
+      },
+      [=](auto t, const Tensor& map, const Tensor& dy, Tensor& drois) {
+        using T = decltype(t);
+        FRCNN_CALL(drois.device(), roi_align_backward_rois, in, params, count, map.data<T>(),
+                   rois.data<T>(), dy.data<T>(), drois.data<T>());
       });
-    });
-  return y;
+}
+
+Tensor precise_roi(const Tensor& x, const Tensor& rois, const kernels::PreciseRoiParams& params) {
+  const kernels::MapLayout in = x.map_layout();
+  const int64_t count = rois.dim(0);
+  return roi_layer(
+      "precise_roi", x, rois, {count, in.c, params.pooled_h, params.pooled_w},
+      [&](auto t, Tensor& y) {
+        using T = decltype(t);
+        FRCNN_CALL(x.device(), precise_roi_forward, in, params, count, x.data<T>(), rois.data<T>(),
+                   y.data<T>());
+      },
+      [=](auto t, const Tensor& dy, Tensor& dx) {
+        using T = decltype(t);
+        FRCNN_CALL(dx.device(), precise_roi_backward, in, params, count, rois.data<T>(),
+                   dy.data<T>(), dx.data<T>());
+      },
+      [=](auto t, const Tensor& map, const Tensor& dy, Tensor& drois) {
+        using T = decltype(t);
+        FRCNN_CALL(drois.device(), precise_roi_backward_rois, in, params, count, map.data<T>(),
+                   rois.data<T>(), dy.data<T>(), drois.data<T>());
+      });
 }
 
 }  // namespace frcnn

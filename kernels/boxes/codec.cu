@@ -1,28 +1,16 @@
 #include "kernels/boxes/codec.h"
 
-#include "kernels/boxes/iou.cuh"
+#include "kernels/boxes/codec.cuh"
 
 namespace frcnn::kernels::gpu {
 namespace {
 
 constexpr int kThreads = 256;
 
-/// Parameters in the type of the data.
-template <typename T>
-struct Scale {
-  T mean[4], std[4];
-  explicit Scale(const BoxCodecParams& p) {
-    for (size_t k = 0; k < 4; ++k) {
-      mean[k] = static_cast<T>(p.mean[k]);
-      std[k] = static_cast<T>(p.std[k]);
-    }
-  }
-};
-
 // One box each; kernels below differ in where boxes come from and go to.
 
 template <typename T>
-__device__ Quad<T> encode(const Scale<T>& s, const Quad<T>& a, const Quad<T>& b) {
+__device__ Quad<T> encode(const CodecScale<T>& s, const Quad<T>& a, const Quad<T>& b) {
   Quad<T> d;
   for (int axis = 0; axis < 2; ++axis) {
     const T anchor_side = a.v[axis + 2] - a.v[axis], side = b.v[axis + 2] - b.v[axis];
@@ -35,50 +23,20 @@ __device__ Quad<T> encode(const Scale<T>& s, const Quad<T>& a, const Quad<T>& b)
 }
 
 template <typename T>
-__device__ T log_scale(const Scale<T>& s, const Quad<T>& d, int k) {
-  return add_rn(mul_rn(d.v[k], s.std[k]), s.mean[k]);
-}
-
-template <typename T>
-__device__ Quad<T> decode(const Scale<T>& s, const Quad<T>& a, const Quad<T>& d) {
-  Quad<T> b;
-  for (int axis = 0; axis < 2; ++axis) {
-    const T anchor_side = a.v[axis + 2] - a.v[axis];
-    const T shift = add_rn(mul_rn(d.v[axis], s.std[axis]), s.mean[axis]);
-    const T centre = add_rn(mul_rn(shift, anchor_side), add_rn(a.v[axis], anchor_side / 2));
-    const T most = static_cast<T>(kMaxLogScale), log_side = log_scale(s, d, axis + 2);
-    const T half = mul_rn(std::exp(most < log_side ? most : log_side), anchor_side) / 2;
-    b.v[axis] = sub_rn(centre, half);
-    b.v[axis + 2] = add_rn(centre, half);
-  }
-  return b;
-}
-
-template <typename T>
-__device__ Quad<T> clip(const ImageLimits<T>& image, Quad<T> b) {
-  for (int k = 0; k < 4; ++k) {
-    const T most = k % 2 != 0 ? image.height : image.width;
-    if (b.v[k] < 0) b.v[k] = 0;
-    if (b.v[k] > most) b.v[k] = most;
-  }
-  return b;
-}
-
-template <typename T>
 __device__ bool large_enough(const ImageLimits<T>& image, const Quad<T>& b) {
   return b.v[2] - b.v[0] >= image.min_w && b.v[3] - b.v[1] >= image.min_h;
 }
 
 template <typename T>
-__global__ void encode_kernel(const Scale<T> s, int64_t count, const T* anchors, const T* boxes,
-                              T* deltas) {
+__global__ void encode_kernel(const CodecScale<T> s, int64_t count, const T* anchors,
+                              const T* boxes, T* deltas) {
   for (int64_t i = grid_first(); i < count; i += grid_step())
     store_quad(deltas + 4 * i, encode(s, load_quad(anchors + 4 * i), load_quad(boxes + 4 * i)));
 }
 
 /// `anchor_count` anchors serve all rows in turn. Deltas need not be aligned.
 template <typename T>
-__global__ void decode_kernel(const Scale<T> s, int64_t count, int64_t anchor_count,
+__global__ void decode_kernel(const CodecScale<T> s, int64_t count, int64_t anchor_count,
                               const T* anchors, const T* deltas, int64_t delta_stride, T* boxes) {
   for (int64_t i = grid_first(); i < count; i += grid_step()) {
     Quad<T> d;
@@ -88,21 +46,12 @@ __global__ void decode_kernel(const Scale<T> s, int64_t count, int64_t anchor_co
 }
 
 template <typename T>
-__global__ void decode_backward_kernel(const Scale<T> s, int64_t count, const T* anchors,
+__global__ void decode_backward_kernel(const CodecScale<T> s, int64_t count, const T* anchors,
                                        const T* deltas, const T* dboxes, T* ddeltas) {
   for (int64_t i = grid_first(); i < count; i += grid_step()) {
     const Quad<T> a = load_quad(anchors + 4 * i), d = load_quad(deltas + 4 * i),
                   g = load_quad(dboxes + 4 * i);
-    Quad<T> out;
-    for (int axis = 0; axis < 2; ++axis) {
-      const T side = a.v[axis + 2] - a.v[axis], log_side = log_scale(s, d, axis + 2);
-      out.v[axis] = (g.v[axis] + g.v[axis + 2]) * side * s.std[axis];
-      out.v[axis + 2] =
-          log_side < static_cast<T>(kMaxLogScale)
-              ? (g.v[axis + 2] - g.v[axis]) / 2 * std::exp(log_side) * side * s.std[axis + 2]
-              : T(0);
-    }
-    store_quad(ddeltas + 4 * i, out);
+    store_quad(ddeltas + 4 * i, decode_gradient(s, a, d, g));
   }
 }
 
@@ -124,8 +73,9 @@ __global__ void large_enough_kernel(int64_t count, const ImageLimits<T>* limits,
 }
 
 template <typename T>
-__global__ void proposals_kernel(const Scale<T> s, int64_t count, const T* anchors, const T* deltas,
-                                 const ImageLimits<T>* limits, T* boxes, uint8_t* keep) {
+__global__ void proposals_kernel(const CodecScale<T> s, int64_t count, const T* anchors,
+                                 const T* deltas, const ImageLimits<T>* limits, T* boxes,
+                                 uint8_t* keep) {
   const ImageLimits<T> image = limits[blockIdx.y];
   const int64_t row = blockIdx.y * count;
   for (int64_t i = grid_first(); i < count; i += grid_step()) {
@@ -137,10 +87,11 @@ __global__ void proposals_kernel(const Scale<T> s, int64_t count, const T* ancho
 }
 
 template <typename T>
-__global__ void detections_kernel(const Scale<T> s, int64_t rois, int64_t classes, int64_t groups,
-                                  double least_score, const T* roi_rows, const T* deltas,
-                                  const T* probabilities, const ImageLimits<T>* limits, T* boxes,
-                                  T* scores, uint8_t* keep) {
+__global__ void detections_kernel(const CodecScale<T> s, int64_t rois, int64_t classes,
+                                  int64_t groups, double least_score, const T* roi_rows,
+                                  const T* deltas, const T* probabilities,
+                                  const ImageLimits<T>* limits, T* boxes, T* scores,
+                                  uint8_t* keep) {
   for (int64_t i = grid_first(); i < rois * classes; i += grid_step()) {
     const int64_t r = i / classes, k = i % classes + 1;
     const T* roi = roi_rows + 5 * r;
@@ -162,10 +113,10 @@ __global__ void detections_kernel(const Scale<T> s, int64_t rois, int64_t classe
 }
 
 template <typename T>
-__global__ void matched_kernel(const Scale<T> s, int64_t count, int64_t objects, bool shared_boxes,
-                               const T* boxes, const T* truth, const int32_t* labels,
-                               const int32_t* index, T* deltas, const int32_t* classes,
-                               int32_t* target_labels) {
+__global__ void matched_kernel(const CodecScale<T> s, int64_t count, int64_t objects,
+                               bool shared_boxes, const T* boxes, const T* truth,
+                               const int32_t* labels, const int32_t* index, T* deltas,
+                               const int32_t* classes, int32_t* target_labels) {
   const int64_t row = blockIdx.y * count, objects_row = blockIdx.y * objects;
   for (int64_t i = grid_first(); i < count; i += grid_step()) {
     const int32_t label = labels[row + i], object = index[row + i];
@@ -191,21 +142,21 @@ template <Backend backend, typename T>
 void encode_boxes(Stream stream, const BoxCodecParams& params, int64_t count, const T* anchors,
                   const T* boxes, T* deltas) {
   launch({"encode_boxes", blocks_for(count, kThreads), kThreads, 0, stream}, encode_kernel<T>,
-         Scale<T>(params), count, anchors, boxes, deltas);
+         CodecScale<T>(params), count, anchors, boxes, deltas);
 }
 
 template <Backend backend, typename T>
 void decode_boxes(Stream stream, const BoxCodecParams& params, int64_t count, const T* anchors,
                   const T* deltas, int64_t delta_stride, T* boxes) {
   launch({"decode_boxes", blocks_for(count, kThreads), kThreads, 0, stream}, decode_kernel<T>,
-         Scale<T>(params), count, count, anchors, deltas, delta_stride, boxes);
+         CodecScale<T>(params), count, count, anchors, deltas, delta_stride, boxes);
 }
 
 template <Backend backend, typename T>
 void decode_boxes_backward(Stream stream, const BoxCodecParams& params, int64_t count,
                            const T* anchors, const T* deltas, const T* dboxes, T* ddeltas) {
   launch({"decode_boxes_backward", blocks_for(count, kThreads), kThreads, 0, stream},
-         decode_backward_kernel<T>, Scale<T>(params), count, anchors, deltas, dboxes, ddeltas);
+         decode_backward_kernel<T>, CodecScale<T>(params), count, anchors, deltas, dboxes, ddeltas);
 }
 
 template <Backend backend, typename T>
@@ -228,13 +179,13 @@ void decode_proposals(Stream stream, const BoxCodecParams& params, int64_t image
                       uint8_t* keep, DecodeVersion version) {
   if (version == DecodeVersion::naive) {
     launch({"decode_boxes", blocks_for(images * count, kThreads), kThreads, 0, stream},
-           decode_kernel<T>, Scale<T>(params), images * count, count, anchors, deltas, int64_t{4},
-           boxes);
+           decode_kernel<T>, CodecScale<T>(params), images * count, count, anchors, deltas,
+           int64_t{4}, boxes);
     clip_boxes<backend, T>(stream, images, count, limits, boxes);
     boxes_large_enough<backend, T>(stream, images, count, limits, boxes, keep);
   } else {
     launch({"decode_proposals", image_grid(images, count), kThreads, 0, stream},
-           proposals_kernel<T>, Scale<T>(params), count, anchors, deltas, limits, boxes, keep);
+           proposals_kernel<T>, CodecScale<T>(params), count, anchors, deltas, limits, boxes, keep);
   }
 }
 
@@ -246,8 +197,8 @@ void decode_detections(Stream stream, const BoxCodecParams& params, int64_t rois
   check(groups == 1 || groups == classes + 1,
         "[decode_detections] expected deltas of 1 or {} groups, got {}", classes + 1, groups);
   launch({"decode_detections", blocks_for(rois * classes, kThreads), kThreads, 0, stream},
-         detections_kernel<T>, Scale<T>(params), rois, classes, groups, score, roi_rows, deltas,
-         probabilities, limits, boxes, scores, keep);
+         detections_kernel<T>, CodecScale<T>(params), rois, classes, groups, score, roi_rows,
+         deltas, probabilities, limits, boxes, scores, keep);
 }
 
 template <Backend backend, typename T>
@@ -256,7 +207,7 @@ void encode_matched(Stream stream, const BoxCodecParams& params, int64_t images,
                     const int32_t* labels, const int32_t* index, T* deltas, const int32_t* classes,
                     int32_t* target_labels) {
   launch({"encode_matched", image_grid(images, count), kThreads, 0, stream}, matched_kernel<T>,
-         Scale<T>(params), count, objects, shared_boxes, boxes, truth, labels, index, deltas,
+         CodecScale<T>(params), count, objects, shared_boxes, boxes, truth, labels, index, deltas,
          classes, target_labels);
 }
 

@@ -116,6 +116,9 @@ void make_rois(Stream stream, int64_t images, int64_t capacity, const T* boxes,
 FRCNN_INSTANTIATE(float)
 FRCNN_INSTANTIATE(double)
 #undef FRCNN_INSTANTIATE
+template void append_rows<kBackend, int32_t>(Stream, int64_t, int64_t, int64_t, const int32_t*,
+                                             const int32_t*, int64_t, const int32_t*,
+                                             const int32_t*, int32_t*, int32_t*);
 
 #define FRCNN_INSTANTIATE(T) \
   template void gather_rows<kBackend, T>(Stream, int64_t, int64_t, T, const int32_t*, const T*, T*);

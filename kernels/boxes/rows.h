@@ -31,7 +31,8 @@ template <Backend backend>
 void remainders(Stream stream, int64_t rows, int64_t count, const int32_t* indices,
                 int32_t* groups);
 
-/// Per image the used rows of `first`, then those of `second`; rows of `out` beyond are 0.
+/// Per image the used rows of `first`, then those of `second`; rows of `out` beyond are 0. T may
+/// also be int32_t.
 template <Backend backend, typename T>
 void append_rows(Stream stream, int64_t images, int64_t columns, int64_t first_rows,
                  const T* first,               // (images, first_rows, columns)

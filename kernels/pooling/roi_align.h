@@ -38,13 +38,28 @@ void roi_align_forward(const MapLayout& x_layout, const RoiAlignParams& params, 
                        const T* rois,  // (R, 5) batch index, x1, y1, x2, y2 in image pixels
                        T* y);          // (R, C, pooled_h, pooled_w)
 
-/// dx[b] = sum over RoIs r of image b, in order, of A_r^T dy[r] B_r. RoIs are constants here.
-/// Writes all of dx. Deterministic, no atomics: a channel block belongs to one thread.
+/// dx[b] = sum over RoIs r of image b, in order, of A_r^T dy[r] B_r. Writes all of dx.
+/// Deterministic, no atomics: a channel block belongs to one thread.
 template <typename T>
 void roi_align_backward(const MapLayout& x_layout, const RoiAlignParams& params, int64_t rois_count,
                         const T* rois,  // (R, 5)
                         const T* dy,    // (R, C, pooled_h, pooled_w)
                         T* dx);         // x_layout
+
+/// drois[r, k] = sum over c, i, j of dy[r, c, i, j] times the derivative of y[r, c, i, j] by
+/// coordinate k of RoI r; 0 for the batch index. Deterministic.
+///
+/// Held constant: the number of samples where it follows from the RoI's size (sampling_ratio <= 0),
+/// and the least size of 1 unless `aligned` (a RoI below it moves with x1 and y1 alone). Samples
+/// that were moved to the border cells, or count as 0, have no derivative. The interpolation has
+/// kinks where a sample meets a cell: there it is the derivative towards larger coordinates.
+template <typename T>
+void roi_align_backward_rois(const MapLayout& x_layout, const RoiAlignParams& params,
+                             int64_t rois_count,
+                             const T* x,     // x_layout
+                             const T* rois,  // (R, 5)
+                             const T* dy,    // (R, C, pooled_h, pooled_w)
+                             T* drois);      // (R, 5)
 
 }  // namespace cpu
 
@@ -60,12 +75,17 @@ inline constexpr gpu::KernelVersion kRoiAlignBackwardVersions[] = {
     {"tile", "a block owns 8x8 pixels of 32 channels and lists the RoIs that touch them"},
     {"pipelined", "the next RoI's gradients are copied while this one's are added"},
 };
+enum class RoiAlignSlopesVersion : uint8_t { naive, table };
+inline constexpr gpu::KernelVersion kRoiAlignSlopesVersions[] = {
+    {"naive", "one thread, one coordinate of a RoI"},
+    {"table", "one block, one RoI: weights and slopes once, in shared memory, one load for all"},
+};
 
 /// The same on a GPU. `rois_count` is the number of rows that there is room for. With
-/// `rois_count_device` (a number in device memory) only so many of them hold RoIs: the rest of y is
-/// written as 0, the rest of dy is not read. A RoI that is not finite, lies beyond 1e7 cells, or
-/// whose batch index names no image, gives 0 and gets no gradient (the CPU reports the first two as
-/// errors; here nothing may wait for an answer).
+/// `rois_count_device` (a number in device memory) only so many of them hold RoIs: the rest of y
+/// and drois is written as 0, the rest of dy is not read. A RoI that is not finite, lies beyond 1e7
+/// cells, or whose batch index names no image, gives 0 and gets no gradient (the CPU reports the
+/// first two as errors; here nothing may wait for an answer).
 ///
 /// Cells and weights are the CPU's, bit by bit. Sums run in the CPU's order, with fused
 /// multiply-adds: `table`, `tile` and `pipelined` give the same bits as a CPU that has them;
@@ -90,6 +110,16 @@ void roi_align_backward(Stream stream, const MapLayout& x_layout, const RoiAlign
                         T* dx,          // x_layout
                         const int32_t* rois_count_device = nullptr,
                         RoiAlignBackwardVersion version = RoiAlignBackwardVersion::pipelined);
+
+template <Backend backend, typename T>
+void roi_align_backward_rois(Stream stream, const MapLayout& x_layout, const RoiAlignParams& params,
+                             int64_t rois_count,
+                             const T* x,     // x_layout
+                             const T* rois,  // (R, 5)
+                             const T* dy,    // (R, C, pooled_h, pooled_w)
+                             T* drois,       // (R, 5)
+                             const int32_t* rois_count_device = nullptr,
+                             RoiAlignSlopesVersion version = RoiAlignSlopesVersion::table);
 
 }  // namespace gpu
 }  // namespace frcnn::kernels

@@ -1,170 +1,37 @@
-// RoIAlign on a GPU, backward: gathers, as roi_walk.cuh describes.
+// RoIAlign on a GPU, backward to the map and to the RoIs: kernels of roi_products_backward.cuh and
+// roi_slopes.cuh with the cells and weights of roi_align.cuh.
 #include "kernels/pooling/roi_align.cuh"
 #include "kernels/pooling/roi_align.h"
-#include "kernels/pooling/roi_walk.cuh"
+#include "kernels/pooling/roi_products_backward.cuh"
+#include "kernels/pooling/roi_slopes.cuh"
 
 namespace frcnn::kernels::gpu {
-namespace {
-
-using namespace roi;
-
-constexpr int kThreads = 256;
-
-template <typename T>
-__global__ void align_backward_naive(AlignProblem problem, const T* rois, const T* dy, T* dx) {
-  const MapLayout& map = problem.map;
-  const auto pooled_h = static_cast<int>(problem.params.pooled_h);
-  const auto pooled_w = static_cast<int>(problem.params.pooled_w);
-  const int64_t bins = problem.bins(), live = live_rois(problem.capacity, problem.count);
-  const int64_t count = map.size();
-  for (int64_t index = grid_first(); index < count; index += grid_step()) {
-    const auto [image, c, row, column] = map.element(index);
-    const int h = static_cast<int>(row), w = static_cast<int>(column);
-    T sum = 0;
-    for (int64_t r = 0; c < map.c && r < live; ++r) {
-      const T* roi = rois + 5 * r;
-      if (image_of(roi, map) != image) continue;
-      const AlignAxis<T> rows = problem.rows_of(roi), columns = problem.columns_of(roi);
-      const T* gradient = dy + (r * map.c + c) * bins;
-      if (!rows.valid || !columns.valid) continue;
-      for (int j = 0; j < pooled_w; ++j) {
-        const T weight = columns.weight(j, w);
-        if (weight == T(0)) continue;
-        T part = 0;
-        for (int i = 0; i < pooled_h; ++i) {
-          const T row_weight = rows.weight(i, h);
-          if (row_weight != T(0)) part = std::fma(row_weight, gradient[i * pooled_w + j], part);
-        }
-        sum = std::fma(weight, part, sum);
-      }
-    }
-    dx[index] = sum;
-  }
-}
-
-/// Shared memory of the tile kernels, in numbers: weights of both axes, `buffers` tiles of dy.
-struct TileShape {
-  int bins, stride;  ///< stride between channels: odd, so that the lanes meet different banks
-  int rows, columns;
-  explicit __host__ __device__ TileShape(const AlignProblem& problem)
-      : bins(problem.bins()),
-        stride(bins | 1),
-        rows(static_cast<int>(problem.params.pooled_h)),
-        columns(static_cast<int>(problem.params.pooled_w)) {}
-  __host__ __device__ int tile_size() const { return kTileChannels * stride; }
-  __host__ __device__ int weights_size() const { return kTileH * rows + kTileW * columns; }
-  size_t size(int buffers) const {
-    const int tiles = buffers * tile_size();
-    return static_cast<size_t>(weights_size() + (tiles > kStoreSize ? tiles : kStoreSize));
-  }
-};
-
-/// Bins that may have a weight in a piece of dx.
-struct Near {
-  int first_row, end_row, first_column, end_column;
-};
-
-template <typename T, bool kPipelined>
-__global__ void __launch_bounds__(kTileThreads, sizeof(T) == 8 ? 2 : 4)
-    align_backward_tile(AlignProblem problem, const T* rois, const T* dy, T* dx) {
-  const MapLayout& map = problem.map;
-  const TileShape shape(problem);
-  const Tile tile = this_tile(map);
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, row = thread / 32;
-  const int64_t left = map.c - tile.channel;
-  const int channels = left < kTileChannels ? static_cast<int>(left) : kTileChannels;
-
-  FRCNN_DYNAMIC_SHARED(T, memory);
-  T* row_weights = memory;                                // (pooled_h, 8)
-  T* column_weights = row_weights + kTileH * shape.rows;  // (pooled_w, 8)
-  T* tiles = column_weights + kTileW * shape.columns;     // dy: (32, bins), once or twice
-
-  const auto near_of = [&](const T* roi) {
-    Near near;
-    problem.rows_of(roi).bins_near(tile.h, tile.h + kTileH, near.first_row, near.end_row);
-    problem.columns_of(roi).bins_near(tile.w, tile.w + kTileW, near.first_column, near.end_column);
-    return near;
-  };
-  const auto touches = [&](int64_t r) {
-    const T* roi = rois + 5 * r;
-    if (image_of(roi, map) != tile.image || channels <= 0) return false;
-    const Near near = near_of(roi);
-    return near.first_row < near.end_row && near.first_column < near.end_column;
-  };
-  const auto load = [&](int64_t r, int buffer) {
-    const Near near = near_of(rois + 5 * r);
-    load_bins<kPipelined>(dy + (r * map.c + tile.channel) * shape.bins, channels, shape.bins,
-                          near.first_row * shape.columns, near.end_row * shape.columns,
-                          shape.stride, tiles + buffer * shape.tile_size());
-    if constexpr (kPipelined) async_commit();
-  };
-
-  T sum[kTileW] = {};
-  const auto add = [&](int64_t r, int buffer) {
-    const T* roi = rois + 5 * r;
-    const Near near = near_of(roi);
-    const AlignAxis<T> rows = problem.rows_of(roi), columns = problem.columns_of(roi);
-    for (int i = thread; i < kTileH * shape.rows; i += kTileThreads) {
-      const int bin = i / kTileH;
-      if (bin >= near.first_row && bin < near.end_row)
-        row_weights[i] = rows.weight(bin, tile.h + i % kTileH);
-    }
-    for (int i = thread; i < kTileW * shape.columns; i += kTileThreads) {
-      const int bin = i / kTileW;
-      if (bin >= near.first_column && bin < near.end_column)
-        column_weights[i] = columns.weight(bin, tile.w + i % kTileW);
-    }
-    arrived<kPipelined>();
-    __syncthreads();
-    const T* gradients = tiles + buffer * shape.tile_size() + lane * shape.stride;
-    for (int j = near.first_column; j < near.end_column && lane < channels; ++j) {
-      T part = 0;
-      for (int i = near.first_row; i < near.end_row; ++i) {
-        const T weight = row_weights[i * kTileH + row];  // the same in the whole warp
-        if (weight != T(0)) part = std::fma(weight, gradients[i * shape.columns + j], part);
-      }
-      for (int w = 0; w < kTileW; ++w) {
-        const T weight = column_weights[j * kTileW + w];
-        if (weight != T(0)) sum[w] = std::fma(weight, part, sum[w]);
-      }
-    }
-    __syncthreads();
-  };
-  for_rois_in_order(
-      live_rois(problem.capacity, problem.count), touches,
-      [&](const int* list, int size) { add_list<kPipelined>(list, size, load, add); });
-  store_tile(map, tile, lane, row, sum, tiles, dx);
-}
-
-}  // namespace
 
 template <Backend backend, typename T>
 void roi_align_backward(Stream stream, const MapLayout& map, const RoiAlignParams& params,
                         int64_t rois_count, const T* rois, const T* dy, T* dx,
                         const int32_t* rois_count_device, RoiAlignBackwardVersion version) {
-  validate_align(map, params);
-  const AlignProblem problem = {map, params, rois_count, rois_count_device};
-  const TileShape shape(problem);
-  const auto bytes = [&](int buffers) { return shape.size(buffers) * sizeof(T); };
-  using Version = RoiAlignBackwardVersion;
-  run_backward(
-      version == Version::naive, version == Version::pipelined, bytes,
-      [&](int buffers) {
-        launch({"roi_align_backward_tile", static_cast<unsigned>(tiles_of(map)), kTileThreads,
-                bytes(buffers), stream},
-               buffers == 2 ? align_backward_tile<T, true> : align_backward_tile<T, false>, problem,
-               rois, dy, dx);
-      },
-      [&] {
-        launch({"roi_align_backward_naive", blocks_for(map.size(), kThreads), kThreads, 0, stream},
-               align_backward_naive<T>, problem, rois, dy, dx);
-      });
+  roi::validate_align(map, params);
+  roi::run_products_backward(stream, roi::AlignProblem{map, params, rois_count, rois_count_device},
+                             rois, dy, dx, version);
 }
 
-#define FRCNN_INSTANTIATE(T)                                                                     \
-  template void roi_align_backward<kBackend, T>(Stream, const MapLayout&, const RoiAlignParams&, \
-                                                int64_t, const T*, const T*, T*, const int32_t*, \
-                                                RoiAlignBackwardVersion);
+template <Backend backend, typename T>
+void roi_align_backward_rois(Stream stream, const MapLayout& map, const RoiAlignParams& params,
+                             int64_t rois_count, const T* x, const T* rois, const T* dy, T* drois,
+                             const int32_t* rois_count_device, RoiAlignSlopesVersion version) {
+  roi::validate_align(map, params);
+  roi::run_slopes(stream, roi::AlignProblem{map, params, rois_count, rois_count_device}, x, rois,
+                  dy, drois, version);
+}
+
+#define FRCNN_INSTANTIATE(T)                                                                      \
+  template void roi_align_backward<kBackend, T>(Stream, const MapLayout&, const RoiAlignParams&,  \
+                                                int64_t, const T*, const T*, T*, const int32_t*,  \
+                                                RoiAlignBackwardVersion);                         \
+  template void roi_align_backward_rois<kBackend, T>(                                             \
+      Stream, const MapLayout&, const RoiAlignParams&, int64_t, const T*, const T*, const T*, T*, \
+      const int32_t*, RoiAlignSlopesVersion);
 FRCNN_INSTANTIATE(float)
 FRCNN_INSTANTIATE(double)
 #undef FRCNN_INSTANTIATE

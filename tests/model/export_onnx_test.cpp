@@ -207,6 +207,8 @@ TEST_CASE("RoI layers become the operators with their rules", "[export_onnx]") {
   const std::string rule = "coordinate_transformation_mode";
   CHECK(find(graph_of("roi_align"), "RoiAlign").text(rule, "") == "half_pixel");
   CHECK(find(graph_of("roi_align_legacy"), "RoiAlign").text(rule, "") == "output_half_pixel");
+  CHECK_THROWS_WITH(graph_of("precise_roi"),
+                    test::mentions("roi.layer = \"precise_roi\" cannot be exported to ONNX"));
   CHECK(find(graph_of("roi_pool"), "MaxRoiPool").integers("pooled_shape") ==
         std::vector<int64_t>{2, 3});
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/ops/boxes.h"
 #include "engine/tape.h"
 #include "model/faster_rcnn.h"
 #include "tests/support/devices.h"
@@ -48,13 +49,44 @@ std::vector<GroundTruth> two_objects() {
   return {{{{4, 4, 18, 20}, {14, 10, 30, 26}}, {0, 2}}};
 }
 
+/// The same in float64 with biases that keep every unit off the kink of its ReLU.
+FasterRcnn double_model(const ModelConfig& config, Device device = {}) {
+  FasterRcnn model(config, 3, 11, DType::f64);
+  for (const Parameter& p : model.parameters().all())
+    if (p.kind == ParameterKind::bias) {
+      Tensor bias = p.tensor;
+      Initializer{Initializer::Method::uniform, 0.3}.fill(
+          bias, {5, 8, static_cast<uint64_t>(bias.numel())});
+    }
+  if (!device.is_gpu()) return model;
+  FasterRcnn moved(config, 3, 11, DType::f64, true, device);
+  for (const Parameter& p : model.parameters().all()) {
+    Tensor to = moved.parameters().find(p.name)->tensor;
+    to.copy_from(p.tensor);
+    to.bump_version();
+  }
+  return moved;
+}
+
+/// Gradient of a parameter as numbers, or nothing where no gradient came.
+std::vector<double> gradient_of(const FasterRcnn& model, const std::string& name) {
+  const Tensor gradient = model.parameters().find(name)->tensor.grad();
+  return gradient ? gradient.to_vector<double>() : std::vector<double>();
+}
+double largest(const std::vector<double>& values) {
+  double most = 0;
+  for (const double v : values) most = std::max(most, std::abs(v));
+  return most;
+}
+
 /// Losses and gradients of a pass.
-Losses pass(const FasterRcnn& model, const LossParts& parts) {
+Losses pass(const FasterRcnn& model, const LossParts& parts,
+            std::optional<Samples>* samples = nullptr) {
   Tape tape;
   Losses losses;
   {
     const Tape::Scope recording(tape);
-    losses = model.losses(noise(1, 32, 36, 5), two_objects(), {3, 0}, nullptr, parts);
+    losses = model.losses(noise(1, 32, 36, 5), two_objects(), {3, 0}, samples, parts);
   }
   tape.backward(losses.total);
   return losses;
@@ -107,10 +139,127 @@ TEST_CASE("parts of the losses: given samples need only what the part reads; bad
   CHECK_THROWS_WITH(
       model.losses(input, two_objects(), {3, 0}, nullptr, {.rpn = false, .detector = false}),
       mentions("of the RPN or of the detector"));
-  ModelConfig quantised = tiny_config();
-  quantised.roi.layer = "roi_pool";
-  const FasterRcnn pooling(quantised, 3, 11);
-  CHECK_THROWS_AS(
-      pooling.losses(input, two_objects(), {3, 0}, nullptr, {.proposal_gradients = true}),
-      UsageError);
+  CHECK_THROWS_WITH(model.losses(input, two_objects(), {3, 0}, nullptr,
+                                 {.detector = false, .proposal_gradients = true}),
+                    mentions("need the detector's losses"));
+}
+
+TEST_CASE("A17: the detector's loss reaches the RPN's boxes; finite differences end to end") {
+  for (const char* layer : {"precise_roi", "roi_align", "roi_align_legacy"})
+    for (const bool whole : {false, true}) {
+      if (whole && std::string(layer) != "precise_roi") continue;
+      const LossParts parts{.rpn = whole, .proposal_gradients = true};
+      ModelConfig config = tiny_config();
+      config.roi.layer = layer;
+      config.roi.sampling_ratio = 2;  // a number that follows from the size jumps
+      FasterRcnn model = double_model(config);
+      std::optional<Samples> samples;
+      pass(model, parts, &samples);
+      int proposals = 0;
+      for (const int32_t source : samples->roi.sources.span<int32_t>()) proposals += source >= 0;
+      CHECK(proposals > 4);
+      CHECK(samples->roi.foreground > 0);
+      CHECK(largest(gradient_of(model, "rpn.box.weight")) > 1e-4);
+      CHECK(largest(gradient_of(model, "rpn.box.bias")) > 1e-4);
+      const auto value = [&] {
+        const Tape::NoGrad no_grad;
+        std::optional<Samples> given = samples;
+        return model.losses(noise(1, 32, 36, 5), two_objects(), {3, 0}, &given, parts).total.item();
+      };
+      double worst = 0;
+      for (const Parameter& p : model.parameters().all()) {
+        const std::vector<double> gradient = gradient_of(model, p.name);
+        if (!parts.rpn && p.name.starts_with("rpn.cls")) {
+          CHECK(gradient.empty());  // scores choose proposals and move none
+          continue;
+        }
+        Tensor w = p.tensor;
+        const size_t stride = std::max<size_t>(1, gradient.size() / 4);
+        for (size_t i = 0; i < gradient.size(); i += stride) {
+          double& x = w.span<double>()[i];
+          const double kept = x, step = 1e-6;
+          x = kept + step;
+          const double up = value();
+          x = kept - step;
+          const double down = value();
+          x = kept;
+          const double expected = (up - down) / (2 * step);
+          INFO(layer << ", " << p.name << "[" << i << "]");
+          CHECK(gradient[i] == Approx(expected).epsilon(1e-4).margin(1e-7));
+          if (std::abs(expected) > 1e-3)
+            worst = std::max(worst, std::abs(gradient[i] / expected - 1));
+        }
+      }
+      CHECK(worst < 1e-3);
+    }
+}
+
+TEST_CASE("A16: in the approximate scheme the detector's loss gives the RPN exactly nothing") {
+  ModelConfig config = tiny_config();
+  config.roi.layer = "precise_roi";
+  for (const bool through : {false, true}) {
+    FasterRcnn model = double_model(config);
+    pass(model, {.rpn = false, .proposal_gradients = through});
+    for (const char* name : {"rpn.box.weight", "rpn.box.bias", "rpn.conv.weight"})
+      CHECK(gradient_of(model, name).empty() != through);
+    CHECK(largest(gradient_of(model, "backbone.conv1.weight")) > 0);
+  }
+}
+
+TEST_CASE("A17: every sampled region is what its anchor decodes to; objects have no anchor") {
+  ModelConfig config = tiny_config();
+  config.roi.layer = "roi_align";
+  for (const char* filter : {"before", "after"}) {
+    config.rpn.size_filter = filter;
+    const FasterRcnn model(config, 3, 11);
+    const ModelInput input = noise(2, 32, 36, 5);
+    const std::vector<GroundTruth> truth = {two_objects()[0], {{{2, 3, 20, 30}}, {1}}};
+    std::optional<Samples> samples;
+    const Losses constant = model.losses(input, truth, {3, 0}, &samples);
+    const RpnOutput rpn = model.rpn(model.features(input.images, true));
+    const Tensor anchors = model.anchors(rpn.map_h, rpn.map_w, 32, 36);
+    const Tensor rois =
+        proposal_decode(rpn.deltas, anchors, image_limits(input.sizes, 0, DType::f32, {}),
+                        samples->roi.sources, samples->roi.rois);
+    CHECK(rois.to_vector<float>() == samples->roi.rois.to_vector<float>());
+    int objects = 0;
+    for (const int32_t source : samples->roi.sources.span<int32_t>()) objects += source < 0;
+    CHECK(objects > 0);
+    CHECK(objects <= 3);
+    CHECK(samples->roi.sources.numel() == samples->roi.rois.dim(0));
+    // So the losses are the same numbers in both schemes.
+    std::optional<Samples> given = samples;
+    const Losses moving = model.losses(input, truth, {3, 0}, &given, {.proposal_gradients = true});
+    CHECK(moving.total.item() == constant.total.item());
+    given->roi.sources = {};
+    CHECK_THROWS_WITH(model.losses(input, truth, {3, 0}, &given, {.proposal_gradients = true}),
+                      mentions("do not tell the anchors"));
+  }
+}
+
+TEST_CASE("A17: a GPU gives the CPU's gradients through proposals") {
+  for (const Device& device : gpus())
+    for (const char* layer : {"precise_roi", "roi_align", "roi_align_legacy"})
+      for (const bool append : {true, false}) {
+        ModelConfig config = tiny_config();
+        config.roi.layer = layer;
+        config.roi.append_ground_truth = append;
+        const LossParts parts{.rpn = false, .proposal_gradients = true};
+        const FasterRcnn host = double_model(config), gpu = double_model(config, device);
+        const double expected = pass(host, parts).total.item();
+        CHECK(pass(gpu, parts).total.item() == Approx(expected).epsilon(1e-9));
+        INFO(layer << " on " << device.name() << ", objects added " << append);
+        for (const Parameter& p : host.parameters().all())
+          FRCNN_CHECK_SAME(gradient_of(gpu, p.name), gradient_of(host, p.name), 1e-8, 1e-10);
+        CHECK(largest(gradient_of(gpu, "rpn.box.weight")) > 0);
+      }
+}
+
+TEST_CASE("A17: quantised max pooling is refused in one line that names the key") {
+  ModelConfig config = tiny_config();
+  config.roi.layer = "roi_pool";
+  const FasterRcnn model(config, 3, 11);
+  CHECK_THROWS_WITH(model.losses(noise(1, 32, 36, 5), two_objects(), {3, 0}, nullptr,
+                                 {.proposal_gradients = true}),
+                    mentions("roi.layer = \"roi_pool\"") && mentions("choose \"precise_roi\""));
 }
