@@ -90,7 +90,7 @@ std::vector<double> running_mean(const std::vector<double>& values) {
 
 /// A polyline of at most about 400 points, so that the report of a long run stays small.
 std::string path(const Frame& f, const std::vector<double>& x, const std::vector<double>& y,
-                 const char* css, size_t colour) {
+                 const char* css, const std::string& style) {
   std::string d;
   const size_t stride = std::max<size_t>(1, x.size() / 400);
   bool pen_down = false;
@@ -102,7 +102,11 @@ std::string path(const Frame& f, const std::vector<double>& x, const std::vector
     d += fmt::format("{}{:.1f} {:.1f}", pen_down ? "L" : "M", f.px(x[i]), f.py(y[i]));
     pen_down = true;
   }
-  return fmt::format("<path class='{}' d='{}' style='stroke:var(--c{})'/>", css, d, colour);
+  return fmt::format("<path class='{}' d='{}'{}/>", css, d, style);
+}
+
+std::string colour_of(const Series& series, size_t index) {
+  return series.colour.empty() ? fmt::format("var(--c{})", index % 6 + 1) : series.colour;
 }
 
 std::string drawing(const Chart& chart, const std::string& title, double width, double height,
@@ -112,17 +116,19 @@ std::string drawing(const Chart& chart, const std::string& title, double width, 
   std::string svg = fmt::format("<svg class='{}' viewBox='0 0 {} {}' role='img' aria-label='{}'>",
                                 css, width, height, escape_html(title));
   svg += axes(frame, chart);
-  size_t colour = 0;
+  size_t index = 0;
   for (const Series& s : chart.series) {
-    colour = colour % 6 + 1;
+    const std::string colour = colour_of(s, index++);
+    const std::string id = s.id.empty() ? "" : fmt::format(" data-id='{}'", escape_html(s.id));
+    const std::string stroke = fmt::format(" style='stroke:{}'{}", colour, id);
     const bool smooth = s.smooth && s.x.size() > 20;
-    if (smooth) svg += path(frame, s.x, s.y, "raw", colour);
-    svg += path(frame, s.x, smooth ? running_mean(s.y) : s.y, "line", colour);
+    if (smooth) svg += path(frame, s.x, s.y, "raw", stroke);
+    svg += path(frame, s.x, smooth ? running_mean(s.y) : s.y, "line", stroke);
     if (!s.markers) continue;
     for (size_t i = 0; i < s.x.size(); ++i)
       if (std::isfinite(s.y[i]))
-        svg += fmt::format("<circle cx='{:.1f}' cy='{:.1f}' r='3' style='fill:var(--c{})'/>",
-                           frame.px(s.x[i]), frame.py(s.y[i]), colour);
+        svg += fmt::format("<circle cx='{:.1f}' cy='{:.1f}' r='3' style='fill:{}'{}/>",
+                           frame.px(s.x[i]), frame.py(s.y[i]), colour, id);
   }
   return svg + "</svg>";
 }
@@ -166,13 +172,10 @@ std::string escape_html(const std::string& text) {
 
 std::string chart_html(const Chart& chart, const std::string& title) {
   std::string html = "<figure><figcaption><strong>" + escape_html(title) + "</strong>";
-  size_t colour = 0;
-  if (chart.series.size() > 1)
-    for (const Series& s : chart.series) {
-      colour = colour % 6 + 1;
-      html += fmt::format("<span class='key'><i style='background:var(--c{})'></i>{}</span>",
-                          colour, escape_html(s.name));
-    }
+  if (chart.series.size() > 1 && chart.legend)
+    for (size_t i = 0; i < chart.series.size(); ++i)
+      html += fmt::format("<span class='key'><i style='background:{}'></i>{}</span>",
+                          colour_of(chart.series[i], i), escape_html(chart.series[i].name));
   return html + "</figcaption>" + drawing(chart, title, 720, 260, "wide") +
          drawing(chart, title, 360, 240, "narrow") + "</figure>\n";
 }

@@ -9,8 +9,10 @@ namespace frcnn::apps {
 struct Series {
   std::string name;
   std::vector<double> x, y;
-  bool markers = false;  ///< a dot at each point
-  bool smooth = false;   ///< a running mean over the faint raw values
+  bool markers = false;     ///< a dot at each point
+  bool smooth = false;      ///< a running mean over the faint raw values
+  std::string colour = {};  ///< CSS; empty: the next of the six colours
+  std::string id = {};      ///< data-id of the curve, for scripts of the page
 };
 
 struct Chart {
@@ -18,6 +20,7 @@ struct Chart {
   std::vector<Series> series;
   bool from_zero = true;  ///< both axes begin at 0
   double y_max = 0;       ///< fixed upper end; 0: from the values
+  bool legend = true;     ///< names of the curves, where there are several
 };
 
 /// A chart as <figure> with inline SVG: one drawing for wide screens and one for phones, of which

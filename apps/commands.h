@@ -18,6 +18,7 @@ using Action = std::function<int()>;
 
 // Each adds one subcommand with its options and, when it is chosen, sets `action`.
 void add_train(CLI::App& app, Action& action);
+void add_sweep(CLI::App& app, Action& action);
 void add_eval(CLI::App& app, Action& action);
 void add_score(CLI::App& app, Action& action);
 void add_detect(CLI::App& app, Action& action);

@@ -38,6 +38,11 @@ struct Globals {
                 .program = program_version(),
                 .warn = print_warning,
                 .stopwatch = nullptr});
+    std::vector<std::string> inherited;
+    if (!math.empty()) inherited.insert(inherited.end(), {"--gpu-math", math});
+    if (!tuning.empty()) inherited.insert(inherited.end(), {"--tuning", tuning});
+    if (!memory_limit.empty()) inherited.insert(inherited.end(), {"--mem-limit", memory_limit});
+    set_inherited_arguments(std::move(inherited));
     request_device(device, memory_limit.empty() ? 0 : parse_bytes(memory_limit));
   }
 };
@@ -99,8 +104,9 @@ int run_program(int argc, const char* const* argv) {
   app.fallthrough();  // global options may stand behind the command
   app.require_subcommand(0, 1);
   Action action;
-  for (const auto& add : {add_train, add_eval, add_score, add_detect, add_inspect, add_backbone,
-                          add_synth, add_report, add_bench, add_op, add_import, add_export})
+  for (const auto& add :
+       {add_train, add_eval, add_score, add_detect, add_inspect, add_backbone, add_sweep, add_synth,
+        add_report, add_bench, add_op, add_import, add_export})
     add(app, action);
   app.footer("Every command has --help. Exit codes: 0 done, 1 failed, 2 wrong usage.");
   try {

@@ -1,6 +1,7 @@
 #include "apps/program_device.h"
 
 #include <optional>
+#include <utility>
 
 #include "engine/memory.h"
 
@@ -21,7 +22,24 @@ std::optional<GpuMath>& math_request() {
   return instance;
 }
 
+std::vector<std::string>& inherited() {
+  static std::vector<std::string> instance;
+  return instance;
+}
+
 }  // namespace
+
+const std::string& requested_device() {
+  return request().text;
+}
+
+void set_inherited_arguments(std::vector<std::string> arguments) {
+  inherited() = std::move(arguments);
+}
+
+const std::vector<std::string>& inherited_arguments() {
+  return inherited();
+}
 
 void request_device(const std::string& text, size_t memory_limit) {
   request() = {text, memory_limit, std::nullopt};

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/device.h"
 #include "engine/gpu_math.h"
@@ -20,5 +21,13 @@ const DeviceChoice& program_device();
 void request_gpu_math(const std::string& name);
 /// What --gpu-math said; nullopt where it was not given, so that train.precision counts.
 std::optional<GpuMath> requested_gpu_math();
+
+/// What --device said, "auto" where it was not given.
+const std::string& requested_device();
+
+/// The other options of the whole program that a program started by this one needs to compute
+/// alike: --gpu-math, --tuning and --mem-limit, so far as they were given.
+void set_inherited_arguments(std::vector<std::string> arguments);
+const std::vector<std::string>& inherited_arguments();
 
 }  // namespace frcnn::apps

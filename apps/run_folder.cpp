@@ -37,7 +37,11 @@ void RunFolder::check_writable() const {
 }
 
 bool RunFolder::empty() const {
-  return !fs::exists(root_) || (fs::is_directory(root_) && fs::is_empty(root_));
+  if (!fs::is_directory(root_)) return !fs::exists(root_);
+  const fs::directory_iterator files(root_);
+  return std::all_of(begin(files), end(files), [](const fs::directory_entry& entry) {
+    return entry.path().filename() == kOutput;
+  });
 }
 
 void RunFolder::create() const {

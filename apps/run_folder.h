@@ -21,8 +21,12 @@ namespace frcnn::apps {
 ///   metrics.json     validations
 ///   examples/        validation pictures with boxes
 ///   report.html
+///   output.log       of a run of a sweep: what it printed
 class RunFolder {
  public:
+  /// The one file that whoever starts a run may put here first.
+  static constexpr const char* kOutput = "output.log";
+
   explicit RunFolder(std::filesystem::path root) : root_(std::move(root)) {}
 
   const std::filesystem::path& root() const { return root_; }
@@ -39,6 +43,7 @@ class RunFolder {
   /// Throws Error when a file could not be made in the folder, or the folder itself could not.
   /// Leaves nothing behind.
   void check_writable() const;
+  /// True where a new run can begin: there is no folder, or nothing but kOutput in it.
   bool empty() const;
   /// True when a run was started here.
   bool started() const { return std::filesystem::exists(config()); }

@@ -98,6 +98,11 @@ void Progress::update(int64_t done, const std::string& detail) {
   draw(false);
 }
 
+void Progress::note(const std::string& line) {
+  std::fprintf(stderr, "%s%s\n", terminal_ ? "\r\x1b[K" : "", line.c_str());
+  if (terminal_ && drawn_) draw(false);
+}
+
 void Progress::finish() {
   if (finished_) return;
   finished_ = true;

@@ -31,6 +31,8 @@ class Progress {
   /// `done` items are finished; `detail` follows ("loss 0.52  data 3 %"). Cheap: draws at most ten
   /// times a second on a terminal and every 10 seconds elsewhere.
   void update(int64_t done, const std::string& detail);
+  /// Prints a line of its own above the progress.
+  void note(const std::string& line);
   /// Ends the line so that something else can be printed.
   void finish();
   /// Seconds since the start.

@@ -107,7 +107,9 @@ const std::vector<double>* LogTable::find(const std::string& name) const {
 LogTable read_log(const std::filesystem::path& file) {
   LogTable table;
   int line = 0;
-  for (const std::string& row : split(read_text(file), '\n')) {
+  // A row without its end is being written, or was when the run was killed.
+  const std::string text = read_text(file);
+  for (const std::string& row : split(text.substr(0, text.rfind('\n') + 1), '\n')) {
     ++line;
     if (row.empty()) continue;
     const auto cells = split(row, ',');

@@ -41,6 +41,7 @@ struct LogTable {
   std::vector<std::vector<double>> columns;
   const std::vector<double>* find(const std::string& name) const;
 };
+/// A last row that was cut short is left out.
 LogTable read_log(const std::filesystem::path& file);
 
 }  // namespace frcnn::apps

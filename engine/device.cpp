@@ -48,6 +48,11 @@ Device cuda_device(const std::string& text) {
 
 }  // namespace
 
+int cuda_device_count() {
+  std::string why;
+  return cuda_devices(&why);
+}
+
 std::string Device::name() const {
   switch (type) {
     case Type::cpu:

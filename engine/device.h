@@ -30,6 +30,9 @@ struct DeviceChoice {
 /// device asked for is not there or not in this build.
 DeviceChoice choose_device(const std::string& text);
 
+/// Usable GPUs: 0 in a build without CUDA.
+int cuda_device_count();
+
 /// One line: "cuda:0 NVIDIA H100, 80 GB, compute capability 9.0" or "cpu, 2 threads".
 std::string describe(Device device);
 

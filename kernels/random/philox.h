@@ -43,6 +43,7 @@ enum RandomStream : uint32_t {
   kStreamDropout = 6,
   kStreamSynth = 7,
   kStreamTest = 8,
+  kStreamSweep = 9,
 };
 inline constexpr uint32_t kStreamStride = 16;
 
