@@ -2,6 +2,7 @@
 
 #include "apps/ops/flat.h"
 #include "kernels/elementwise/reorder_map.h"
+#include "kernels/elementwise/round_factors.h"
 
 namespace frcnn::apps::ops {
 namespace {
@@ -113,6 +114,19 @@ struct Copy {
     const T* source = d.input<T>("source");
     T* target = d.output<T>("target", {count});
     d.pass("forward", [=] { cpu::copy(count, source, target); });
+  }
+};
+
+const std::vector<std::string> kFactorRoundings = {"tf32", "bf16"};
+
+struct RoundFactors {
+  template <typename Where, typename T>
+  static void prepare(Desk& d) {
+    const int64_t count = d.letter("n");
+    const auto rounding = enum_of<FactorRounding>(d, "rounding");
+    const T* x = d.input<T>("x");
+    T* y = d.output<T>("y", {count});
+    d.pass("forward", [=] { cpu::round_factors(count, rounding, x, y); });
   }
 };
 
@@ -298,6 +312,28 @@ void add_elementwise(Operations& list) {
   copy.on_gpu = false;
   copy.prepare = on_cpu_only<Copy, float, double>();
   list.push_back(copy);
+
+  Operation factors = describe("round_factors", "elementwise",
+                               "float32 numbers as tensor cores round their factors",
+                               "kernels/elementwise/round_factors.h", {"round_factors"});
+  factors.inputs = {array_doc("x", Type::f32, "(n)", "factors")};
+  factors.outputs = {array_doc("y", Type::f32, "(n)", "rounded")};
+  factors.params = {word("rounding", "bf16", "10 or 7 bits of fraction", kFactorRoundings)};
+  factors.types = {"f32"};
+  factors.on_gpu = false;
+  factors.prepare = on_cpu_only<RoundFactors, float>();
+  const auto factors_case = [](Random& r, int64_t count) {
+    Case c;
+    c.arrays["x"] = r.floats({count}, -2, 2);
+    return c;
+  };
+  factors.random_case = [=](Random& r) {
+    Case c = factors_case(r, r.size(3000, true));
+    c.params = {{"rounding", r.word(kFactorRoundings)}};
+    return c;
+  };
+  factors.bench = [=](const std::string& shapes) { return flat_bench(shapes, factors_case); };
+  list.push_back(factors);
 
   Operation fill = flat("fill", "one number everywhere", {"fill"}, {}, false, {});
   fill.params = {integer("count", 1, "numbers"), number("value", 0, "the number")};

@@ -164,6 +164,7 @@ struct BoxLoss {
   }
 };
 
+/// Labels alone: the type of a run's numbers plays no part.
 struct OneVsAllLabels {
   template <typename Where, typename T>
   static void prepare(Desk& d) {
@@ -361,7 +362,7 @@ void add_one_vs_all(Operations& list) {
   labels.inputs = {array_doc("labels", Type::i32, "(R)", "0: background, -1: does not count")};
   labels.outputs = {array_doc("binary", Type::i32, "(R, classes)", "1, 0, or -1: left out")};
   labels.params = {integer("classes", 2, "with the background")};
-  labels.prepare = on_all_devices<OneVsAllLabels, float>();
+  labels.prepare = on_all_devices<OneVsAllLabels, float, double>();
   list.push_back(labels);
 }
 

@@ -52,6 +52,25 @@ refuses "out of range" 2 'bad.toml:[0-9]+: rpn.batch must be at least 1, found 0
   train bad.toml --data data --out run
 sed 's/^batch = 32/batch = = 0/' "$config" > bad.toml
 refuses "not TOML" 2 'bad.toml:[0-9]+: not valid TOML' "$frcnn" inspect bad.toml
+# refused_setting <part of the message> <setting>...: one line, before anything is written
+refused_setting() {
+  local message=$1 settings=() setting
+  shift
+  for setting; do settings+=(--set "$setting"); done
+  refuses "setting $*" 2 "$message" train "$config" --data data --out run "${settings[@]}"
+}
+refused_setting 'rpn.negative_iou = 0.9 must not be above rpn.positive_iou' rpn.negative_iou=0.9
+refused_setting 'rpn.positive_fraction must be 0 to 1, found 1.5' rpn.positive_fraction=1.5
+refused_setting 'roi.foreground_fraction = 0.001 of roi.batch = ' roi.foreground_fraction=0.001
+refused_setting 'anchors.sizes must not be empty' 'anchors.sizes=[]'
+refused_setting 'optimizer.lr must be 0 to 10, found -1' optimizer.lr=-1
+refused_setting 'optimizer.lr must be 0 to 10, found 100' optimizer.lr=100
+refused_setting 'optimizer.lr = 2 must be 0 to 1 with method "adam"' optimizer.lr=2 optimizer.method=adam
+refused_setting 'optimizer.momentum must be 0 to 0.9999999, found 1' optimizer.momentum=1
+refused_setting 'optimizer.lr_steps = \[0.9, 0.2\] must be in ascending order' 'optimizer.lr_steps=[0.9, 0.2]'
+refused_setting 'train.ema must be 0 to 0.9999999, found 1' train.ema=1
+refused_setting 'backbone.frozen_until: tiny has no layer "conv99"; its layers are conv1, ' \
+  backbone.frozen_until=conv99
 absent "config" run
 
 # --- pictures ---

@@ -67,6 +67,21 @@ done
 finish_run parts
 same "model in parts" whole/model.h5 parts/model.h5
 
+# Other rules for each branch and averaged weights: in two parts the same bytes again, and the averages
+# that the last validation saw are what `frcnn eval` takes from the file.
+averaged=("${settings[@]}" --set train.ema=0.8 --set optimizer.schedule=cosine
+  --set optimizer.warmup_steps=3 --set optimizer.rpn.method=adamw --set optimizer.rpn.lr=0.001
+  --set optimizer.detector.method=nesterov)
+expect "undisturbed averaged run" train "$config" "${averaged[@]}" --data data --out averaged
+holds "rules of the branches" err.txt 'rpn: adamw, lr 0.0001 at step 0 .*cosine to x 0 at 24, warm-up'
+expect "averaged run, first part" train "$config" "${averaged[@]}" --data data \
+  --out averaged-parts --stop-after 11
+finish_run averaged-parts
+same "averaged model in parts" averaged/model.h5 averaged-parts/model.h5
+expect "eval of the averaged model" "$frcnn" eval averaged --data data --json
+seen=$(grep -oE '"map_area": [0-9.e+-]+' averaged/metrics.json | tail -n 1)
+holds "the validation's model" out.txt "${seen:-no validation}"
+
 # A complete run resumed changes nothing; other settings or data are refused.
 cp whole/model.h5 before.h5
 finish_run whole
