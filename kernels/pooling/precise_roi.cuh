@@ -110,6 +110,7 @@ struct PreciseProblem {
   int64_t capacity;      ///< rows of rois, y and dy
   const int32_t* count;  ///< how many of them hold RoIs, or nullptr: all
 
+  static constexpr int kTableBlocks = 2;
   static constexpr KernelNames kNames = {"precise_roi_naive",         "precise_roi_channels_last",
                                          "precise_roi_table",         "precise_roi_backward_naive",
                                          "precise_roi_backward_tile", "precise_roi_slopes_naive",

@@ -124,6 +124,7 @@ struct AlignProblem {
   int64_t capacity;      ///< rows of rois, y and dy
   const int32_t* count;  ///< how many of them hold RoIs, or nullptr: all
 
+  static constexpr int kTableBlocks = 0;
   static constexpr KernelNames kNames = {"roi_align_naive",         "roi_align_channels_last",
                                          "roi_align_table",         "roi_align_backward_naive",
                                          "roi_align_backward_tile", "roi_align_slopes_naive",

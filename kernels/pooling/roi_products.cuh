@@ -5,22 +5,25 @@
 
 /// RoI layers of a GPU that are products with two small sparse matrices for each RoI,
 /// y[r, c] = A_r x[b_r, c] B_r^T: RoIAlign and precise RoI pooling. Here: forward, along x, then
-/// along y, as the CPU does (roi_matrices.h). A layer is a Problem with
-///   map, capacity, count       the map's layout, rows of rois, y and dy, how many are used
-///   pooled_h(), pooled_w(), bins()
-///   row_taps(), column_taps()  most entries that a row of A_r and of B_r may have
-///   rows_of(roi), columns_of(roi)  the axes of a RoI
-///   kNames                     its kernels' names
-/// and an axis has
-///   valid                      false: such a RoI has no entries
-///   for_taps(p, tap)           calls tap(cell, weight) for the entries of row p in order; weights
-///   of
-///                              a cell that is among the last two add up
-///   for_slopes(p, tap)         calls tap(cell, weight, by_low, by_high): with the derivatives of
-///   the
-///                              weight by the two coordinates of the RoI on this axis
-///   weight(p, cell)            the entry (p, cell)
-///   bins_near(low, high, first, end)  [first, end) holds every row with an entry in [low, high)
+/// along y, as the CPU does (roi_matrices.h).
+///
+/// A layer is a Problem:
+/// - map, capacity, count: the map's layout, rows of rois, y and dy, how many are used
+/// - pooled_h(), pooled_w(), bins()
+/// - row_taps(), column_taps(): most entries that a row of A_r and of B_r may have
+/// - rows_of(roi), columns_of(roi): the axes of a RoI
+/// - kNames: its kernels' names
+/// - kTableBlocks: blocks that a multiprocessor shall hold at least, from which the compiler knows
+///   how many registers `table` may take before it spills; 0: its own choice
+///
+/// An axis has:
+/// - valid: false where a RoI has no entries
+/// - for_taps(p, tap): calls tap(cell, weight) for the entries of row p in order; weights of a cell
+///   that is among the last two add up
+/// - for_slopes(p, tap): calls tap(cell, weight, by_low, by_high), with the derivatives of the
+///   weight by the RoI's two coordinates on this axis
+/// - weight(p, cell): the entry (p, cell)
+/// - bins_near(low, high, first, end): [first, end) holds every row with an entry in [low, high)
 namespace frcnn::kernels::gpu::roi {
 
 constexpr int kProductThreads = 256;
@@ -124,7 +127,7 @@ __device__ int make_taps(const Axis& axis, int p, Tap<T>* taps) {
 
 /// One block: a RoI and plan.channels channels.
 template <typename Problem, typename T, int N>
-__global__ void __launch_bounds__(kProductThreads)
+__global__ void __launch_bounds__(kProductThreads, Problem::kTableBlocks)
     products_table(Problem problem, TablePlan plan, const T* x, const T* rois, T* y) {
   const MapLayout& map = problem.map;
   const auto thread = static_cast<int>(threadIdx.x), bins = problem.bins();

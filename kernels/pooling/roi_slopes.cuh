@@ -74,7 +74,7 @@ __device__ int make_slopes(const Axis& axis, int p, SlopeTap<T>* taps) {
 
 /// One block: one RoI, all its channels.
 template <typename Problem, typename T, int N>
-__global__ void __launch_bounds__(kProductThreads)
+__global__ void __launch_bounds__(kProductThreads, 2)
     slopes_table(Problem problem, TablePlan plan, const T* x, const T* rois, const T* dy,
                  T* drois) {
   const MapLayout& map = problem.map;
