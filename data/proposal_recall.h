@@ -16,9 +16,9 @@ struct RecallAt {
 };
 
 struct ProposalRecall {
-  int64_t objects = 0;            ///< difficult ones are not counted
-  double boxes_per_picture = 0;   ///< proposals there are, on average
-  std::vector<RecallAt> at;       ///< NaN everywhere when there is no object
+  int64_t objects = 0;           ///< difficult ones are not counted
+  double boxes_per_picture = 0;  ///< proposals there are, on average
+  std::vector<RecallAt> at;      ///< NaN everywhere when there is no object
 };
 
 /// Recall of proposals: `boxes[i]` are those of truth.images[i] in pixels of the picture, best

@@ -39,6 +39,10 @@ BatchPart part(const ModelInput& batch, size_t first, size_t count) {
   result.input.images = cut(batch.images, first, count, height, width);
   const auto begin = batch.sizes.begin() + static_cast<std::ptrdiff_t>(first);
   result.input.sizes.assign(begin, begin + static_cast<std::ptrdiff_t>(count));
+  if (!batch.regions.empty()) {
+    const auto regions = batch.regions.begin() + static_cast<std::ptrdiff_t>(first);
+    result.input.regions.assign(regions, regions + static_cast<std::ptrdiff_t>(count));
+  }
   return result;
 }
 

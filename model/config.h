@@ -171,7 +171,11 @@ struct OptimizerConfig {
 };
 
 struct TrainConfig {
-  int64_t steps = 80000;  // optimiser updates; ignored when epochs > 0
+  // "approximate_joint" | "non_approximate_joint" | "alternating" | "rpn_only" | "detector_only"
+  std::string scheme = "approximate_joint";
+  std::vector<int> stage_steps;           // alternating: updates of its four steps; empty: 2:1:2:1
+  std::vector<double> stage_backbone_lr;  // alternating: of its steps 1 and 2; empty: as optimizer
+  int64_t steps = 80000;                  // optimiser updates; ignored when epochs > 0
   double epochs = 0;
   int batch = 1;      // images per forward pass
   int iter_size = 2;  // forward passes whose gradients are summed (then averaged)
@@ -189,6 +193,8 @@ struct DataConfig {
   std::string train_split = "trainval";
   std::string val_split = "test";
   std::vector<std::string> classes;  // empty: all names found, sorted
+  std::string proposals;             // detector_only: file with the RoIs of the training pictures
+  std::string val_proposals;         // and of the validation pictures; "" no validation
   bool flip = true;                  // horizontal flip of every second picture, at random
   bool use_difficult = false;        // difficult objects are used as training targets
   int coordinates = -1;              // first pixel of the annotations: 0, 1, or -1 to detect

@@ -226,7 +226,7 @@ FasterRcnn::Passed FasterRcnn::forward(const Tensor& images, const LossParts& pa
                                        bool proposals) const {
   const int64_t input_h = images.dim(2), input_w = images.dim(3);
   Passed passed;
-  passed.map = features(images, /*training=*/true);
+  passed.map = features(images, /*training=*/!backbone_fixed_);
   if (parts.rpn || proposals) {
     std::optional<Tape::NoGrad> constants;
     if (!parts.rpn && !parts.proposal_gradients) constants.emplace();
@@ -349,12 +349,19 @@ Losses FasterRcnn::losses_of_run(const ModelInput& input, const std::vector<Grou
     size_t capacity = 1;
     for (const GroundTruth& objects : truth) capacity = std::max(capacity, objects.boxes.size());
     const DType dtype = parameters_->dtype();
-    return gpu_losses(
-        input.images, image_limits(input.sizes, config_.rpn.train.min_size, dtype, device()),
-        truth_tensors(truth, static_cast<int64_t>(capacity), dtype, device()), key, parts);
+    std::optional<GpuProposals> regions;
+    if (!input.regions.empty())
+      regions = given_gpu_proposals(input.regions, region_capacity(input.regions), dtype, device());
+    return gpu_losses(input.images,
+                      image_limits(input.sizes, config_.rpn.train.min_size, dtype, device()),
+                      truth_tensors(truth, static_cast<int64_t>(capacity), dtype, device()), key,
+                      parts, regions ? &*regions : nullptr);
   }
-  const Passed passed =
-      forward(input.images, parts, parts.detector && (!given || parts.proposal_gradients));
+  const bool from_rpn = input.regions.empty();
+  check(from_rpn || !parts.proposal_gradients,
+        "[faster_rcnn] given proposals have no gradients: they don't come from the RPN");
+  const Passed passed = forward(input.images, parts,
+                                parts.detector && from_rpn && (!given || parts.proposal_gradients));
   Samples drawn;
   if (given) {
     drawn = **samples;
@@ -370,8 +377,10 @@ Losses FasterRcnn::losses_of_run(const ModelInput& input, const std::vector<Grou
       drawn.rpn = sample_anchors(passed.anchors, input.sizes, truth, config_.rpn,
                                  {key.seed, kernels::kStreamAnchorSample, key.pass});
     if (parts.detector)
-      drawn.roi = sample_rois(propose(passed.rpn, passed.anchors, input.sizes, /*training=*/true),
-                              truth, config_.roi, {key.seed, kernels::kStreamRoiSample, key.pass});
+      drawn.roi =
+          sample_rois(from_rpn ? propose(passed.rpn, passed.anchors, input.sizes, /*training=*/true)
+                               : given_proposals(input.regions, parameters_->dtype()),
+                      truth, config_.roi, {key.seed, kernels::kStreamRoiSample, key.pass});
     if (samples) *samples = drawn;
   }
   const auto here = [&](const Tensor& x) { return x ? x.to(device()) : x; };
@@ -406,9 +415,12 @@ Losses FasterRcnn::losses_of_run(const ModelInput& input, const std::vector<Grou
 }
 
 Losses FasterRcnn::gpu_losses(const Tensor& images, const Tensor& limits, const GpuTruth& truth,
-                              const PassKey& key, const LossParts& parts) const {
+                              const PassKey& key, const LossParts& parts,
+                              const GpuProposals* regions) const {
   check_parts(parts);
-  const Passed passed = forward(images, parts, parts.detector);
+  check(!regions || !parts.proposal_gradients,
+        "[faster_rcnn] given proposals have no gradients: they don't come from the RPN");
+  const Passed passed = forward(images, parts, parts.detector && !regions);
   GpuRpnTargets rpn;
   GpuRoiTargets roi;
   {
@@ -418,8 +430,9 @@ Losses FasterRcnn::gpu_losses(const Tensor& images, const Tensor& limits, const 
           passed.anchors, limits, truth, config_.rpn,
           {{key.seed, kernels::kStreamAnchorSample, key.pass}, key.pass_on_device});
     if (parts.detector)
-      roi = gpu_sample_rois(gpu_proposals(passed.rpn, passed.anchors, limits, config_.rpn,
-                                          config_.rpn.train, parts.proposal_gradients),
+      roi = gpu_sample_rois(regions ? *regions
+                                    : gpu_proposals(passed.rpn, passed.anchors, limits, config_.rpn,
+                                                    config_.rpn.train, parts.proposal_gradients),
                             truth, config_.roi,
                             {{key.seed, kernels::kStreamRoiSample, key.pass}, key.pass_on_device});
   }
@@ -452,12 +465,16 @@ std::vector<std::vector<ScoredBox>> FasterRcnn::detect(const ModelInput& input) 
 std::vector<std::vector<ScoredBox>> FasterRcnn::detect_image(const ModelInput& input) const {
   const int64_t input_h = input.images.dim(2), input_w = input.images.dim(3);
   const Tensor map = features(input.images, /*training=*/false);
-  const RpnOutput rpn_out = rpn_.forward(map);
-  const Proposals proposals =
-      propose(rpn_out, anchors(rpn_out.map_h, rpn_out.map_w, input_h, input_w), input.sizes,
-              /*training=*/false);
+  Proposals proposals;
+  if (input.regions.empty()) {
+    const RpnOutput rpn_out = rpn_.forward(map);
+    proposals = propose(rpn_out, anchors(rpn_out.map_h, rpn_out.map_w, input_h, input_w),
+                        input.sizes, /*training=*/false);
+  } else {
+    proposals = given_proposals(input.regions, parameters_->dtype());
+  }
   const Tensor rois = proposals.rois();
-  const Stride s = stride(rpn_out.map_h, rpn_out.map_w, input_h, input_w);
+  const Stride s = stride(map.dim(2), map.dim(3), input_h, input_w);
   const RoiOutput out = head_.forward(map, rois, s.y, s.x, nullptr);
   return select_detections(out, rois, input.sizes, config_.roi, config_.test, classes_);
 }
@@ -470,6 +487,12 @@ std::vector<std::vector<ScoredBox>> FasterRcnn::detect_on_gpu(const ModelInput& 
   const Tensor proposal_limits =
       image_limits(input.sizes, config_.rpn.test.min_size, dtype, Device{});
   const Tensor detection_limits = image_limits(input.sizes, config_.test.min_size, dtype, Device{});
+  if (!input.regions.empty()) {
+    const GpuProposals regions =
+        given_gpu_proposals(input.regions, region_capacity(input.regions), dtype, device());
+    return download(gpu_detect(images.to(device()), proposal_limits.to(device()),
+                               detection_limits.to(device()), &regions));
+  }
   const std::string key = images.shape().string();
   const auto [place, fresh] = recorded.inferences.try_emplace(key);
   Recorded::Inference& inference = place->second;
@@ -492,22 +515,62 @@ std::vector<std::vector<ScoredBox>> FasterRcnn::detect_on_gpu(const ModelInput& 
   return download(inference.found);
 }
 
+std::vector<std::vector<ScoredBox>> FasterRcnn::regions(const ModelInput& input,
+                                                        bool training) const {
+  check_input(input);
+  const Tape::NoGrad inference;
+  RpnOutput output = rpn_.forward(features(input.images, /*training=*/false));
+  const Tensor boxes =
+      anchors(output.map_h, output.map_w, input.images.dim(2), input.images.dim(3)).to(Device{});
+  output.logits = output.logits.to(Device{});
+  output.deltas = output.deltas.to(Device{});
+  const Proposals proposals = propose(output, boxes, input.sizes, training);
+  std::vector<std::vector<ScoredBox>> out(input.sizes.size());
+  with_float(proposals.boxes.dtype(), "regions", [&](auto t) {
+    using T = decltype(t);
+    const int64_t capacity = proposals.boxes.dim(1);
+    for (size_t n = 0; n < out.size(); ++n) {
+      const T* b = proposals.boxes.data<T>() + static_cast<int64_t>(n) * capacity * 4;
+      const T* score = proposals.scores.data<T>() + static_cast<int64_t>(n) * capacity;
+      for (int64_t i = 0; i < proposals.counts[n]; ++i, b += 4)
+        out[n].push_back({{static_cast<float>(b[0]), static_cast<float>(b[1]),
+                           static_cast<float>(b[2]), static_cast<float>(b[3])},
+                          0,
+                          static_cast<float>(1 / (1 + std::exp(-score[i])))});
+    }
+  });
+  return out;
+}
+
+void FasterRcnn::train_only(const TrainedParts& parts) {
+  for (const auto& [prefix, trained] :
+       {std::pair("backbone.", parts.backbone), std::pair("rpn.", parts.rpn),
+        std::pair("head.", parts.detector)})
+    if (!trained) parameters_->set_trainable(prefix, false);
+  backbone_fixed_ = !parts.backbone;
+}
+
 void FasterRcnn::set_test(const TestConfig& test) {
   config_.test = test;
   if (recorded_) recorded_ = std::make_shared<Recorded>(device());  // the old limits are recorded
 }
 
 GpuDetections FasterRcnn::gpu_detect(const Tensor& images, const Tensor& proposal_limits,
-                                     const Tensor& detection_limits) const {
+                                     const Tensor& detection_limits,
+                                     const GpuProposals* regions) const {
   const Tape::NoGrad inference;
   const int64_t input_h = images.dim(2), input_w = images.dim(3);
   const Tensor map = features(images, /*training=*/false);
-  const RpnOutput rpn_out = rpn_.forward(map);
-  const GpuProposals proposals =
-      gpu_proposals(rpn_out, anchors(rpn_out.map_h, rpn_out.map_w, input_h, input_w),
-                    proposal_limits, config_.rpn, config_.rpn.test);
+  GpuProposals proposals;
+  if (regions) {
+    proposals = *regions;
+  } else {
+    const RpnOutput rpn_out = rpn_.forward(map);
+    proposals = gpu_proposals(rpn_out, anchors(rpn_out.map_h, rpn_out.map_w, input_h, input_w),
+                              proposal_limits, config_.rpn, config_.rpn.test);
+  }
   const Tensor rois = gpu_rois(proposals);
-  const Stride s = stride(rpn_out.map_h, rpn_out.map_w, input_h, input_w);
+  const Stride s = stride(map.dim(2), map.dim(3), input_h, input_w);
   const RoiOutput out = head_.forward(map, rois, s.y, s.x, nullptr);
   return gpu_detections(out, rois, detection_limits.dim(0), detection_limits, config_.roi,
                         config_.test, classes_);

@@ -83,16 +83,31 @@ class FasterRcnn {
 
   /// The same for images of one size that are on the device already, which is all that a recorded
   /// step may do: nothing in it waits for the host. limits: image_limits() with rpn.train.min_size.
+  /// `regions`: given proposals instead of the RPN's.
   Losses gpu_losses(const Tensor& images, const Tensor& limits, const GpuTruth& truth,
-                    const PassKey& key, const LossParts& parts = {}) const;
+                    const PassKey& key, const LossParts& parts = {},
+                    const GpuProposals* regions = nullptr) const;
   /// detect() without the way back to the host. limits: with rpn.test.min_size and test.min_size.
   GpuDetections gpu_detect(const Tensor& images, const Tensor& proposal_limits,
-                           const Tensor& detection_limits) const;
+                           const Tensor& detection_limits,
+                           const GpuProposals* regions = nullptr) const;
 
   /// Detections per image, best first, in pixels of the network's input (test settings). On the CPU
   /// they are those of the images alone, bit for bit, because each passes alone; on a GPU images of
   /// one size pass together, and a kernel chosen for their number may have other last bits.
   std::vector<std::vector<ScoredBox>> detect(const ModelInput& input) const;
+
+  /// What the RPN proposes per image, best first, in pixels of the network's input; scores are
+  /// objectness as a probability. `training` chooses rpn.train or rpn.test.
+  std::vector<std::vector<ScoredBox>> regions(const ModelInput& input, bool training) const;
+
+  /// Parts of the network that are trained; the others keep their weights, and a backbone that is
+  /// not trained keeps the running statistics of its batch norms, too.
+  struct TrainedParts {
+    bool backbone = true, rpn = true, detector = true;
+  };
+  /// Excludes parts from training; what backbone.frozen_until fixes stays fixed in any case.
+  void train_only(const TrainedParts& parts);
 
   // The parts, for pictures, tests and other training schemes.
   Tensor features(const Tensor& images, bool training) const;
@@ -139,6 +154,7 @@ class FasterRcnn {
   Backbone backbone_;
   Rpn rpn_;
   RoiHead head_;
+  bool backbone_fixed_ = false;
   std::shared_ptr<AnchorCache> anchor_cache_;
   std::shared_ptr<Recorded> recorded_;  // inferences on a GPU
 };

@@ -1,6 +1,7 @@
 #include "model/gpu_pipeline.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "engine/dispatch.h"
@@ -12,6 +13,7 @@
 #include "kernels/boxes/sample.h"
 #include "kernels/boxes/topk.h"
 #include "kernels/losses/cross_entropy.h"
+#include "model/proposals.h"
 
 namespace frcnn {
 namespace {
@@ -98,6 +100,20 @@ GpuTruth truth_tensors(const std::vector<GroundTruth>& truth, int64_t capacity, 
   out.classes = Tensor::from({images, capacity}, classes, device);
   out.counts = Tensor::from({images}, counts, device);
   return out;
+}
+
+GpuProposals given_gpu_proposals(const std::vector<std::vector<Box>>& regions, int64_t capacity,
+                                 DType dtype, Device device) {
+  const Proposals given = given_proposals(regions, dtype, capacity);
+  const std::vector<int32_t> counts(given.counts.begin(), given.counts.end());
+  return {given.boxes.to(device),
+          Tensor::from({static_cast<int64_t>(counts.size())}, counts, device)};
+}
+
+int64_t region_capacity(const std::vector<std::vector<Box>>& regions) {
+  size_t most = 64;
+  for (const auto& boxes : regions) most = std::max(most, boxes.size());
+  return static_cast<int64_t>(std::bit_ceil(most));
 }
 
 GpuProposals gpu_proposals(const RpnOutput& output, const Tensor& anchors, const Tensor& limits,

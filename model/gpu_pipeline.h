@@ -42,6 +42,12 @@ GpuProposals gpu_proposals(const RpnOutput& output, const Tensor& anchors, const
                            const RpnConfig& rpn, const ProposalConfig& proposal,
                            bool with_sources = false);
 
+/// Regions that are given instead of made, with room for `capacity` per image.
+GpuProposals given_gpu_proposals(const std::vector<std::vector<Box>>& regions, int64_t capacity,
+                                 DType dtype, Device device);
+/// Room for given regions: few different sizes, so that few steps are recorded.
+int64_t region_capacity(const std::vector<std::vector<Box>>& regions);
+
 /// RpnTargets on the device.
 struct GpuRpnTargets {
   Tensor labels;   ///< (N*H*W*A) i32

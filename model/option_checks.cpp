@@ -106,6 +106,29 @@ void check_training(const Config& config, const std::string& name) {
   }
   const TrainConfig& train = config.train;
   require(train.steps > 0 || train.epochs > 0, name, "train.steps or train.epochs must be above 0");
+  const bool alternating = train.scheme == "alternating";
+  require(
+      train.stage_steps.empty() || (alternating && train.stage_steps.size() == 4), name,
+      "train.stage_steps has {} values, expected 4 with train.scheme = \"alternating\" and none "
+      "otherwise",
+      train.stage_steps.size());
+  require(train.stage_backbone_lr.empty() || (alternating && train.stage_backbone_lr.size() == 2),
+          name,
+          "train.stage_backbone_lr has {} values, expected 2 with train.scheme = \"alternating\" "
+          "and none otherwise",
+          train.stage_backbone_lr.size());
+  require(train.scheme != "non_approximate_joint" || config.model.roi.layer != "roi_pool", name,
+          "train.scheme = \"non_approximate_joint\" needs roi.layer \"precise_roi\", "
+          "\"roi_align\" or \"roi_align_legacy\": \"roi_pool\" has no gradient in the proposals' "
+          "coordinates");
+  const bool given = train.scheme == "detector_only";
+  require(!given || !config.data.proposals.empty(), name,
+          "train.scheme = \"detector_only\" needs data.proposals, a file of `frcnn propose`");
+  require(given || config.data.proposals.empty(), name,
+          "data.proposals is for train.scheme = \"detector_only\", not for \"{}\"", train.scheme);
+  require(given || config.data.val_proposals.empty(), name,
+          "data.val_proposals is for train.scheme = \"detector_only\", not for \"{}\"",
+          train.scheme);
 }
 
 void check_data(const DataConfig& data, const std::string& name) {

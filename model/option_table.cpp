@@ -258,6 +258,17 @@ Rows test_rows() {
 
 Rows train_rows() {
   return {
+      row("train.scheme", FIELD(train.scheme),
+          Choices{"approximate_joint", "non_approximate_joint", "alternating", "rpn_only",
+                  "detector_only"},
+          "what is trained in which order (docs/training.md)", "section 3.2"),
+      maybe_empty(row("train.stage_steps", FIELD(train.stage_steps), kCount, "steps",
+                      "alternating: updates of its four steps; []: train.steps or train.epochs "
+                      "divided 2:1:2:1",
+                      "original code (80k, 40k, 80k, 40k)")),
+      maybe_empty(row("train.stage_backbone_lr", FIELD(train.stage_backbone_lr), kNotNegative, "",
+                      "alternating: learning rate of the backbone in steps 1 and 2; []: as "
+                      "[optimizer] says")),
       row("train.steps", FIELD(train.steps), Range{0, 1e12}, "steps",
           "updates of the weights; not used when train.epochs is above 0", "section 3.1.3"),
       row("train.epochs", FIELD(train.epochs), kNotNegative, "epochs",
@@ -295,6 +306,10 @@ Rows data_rows() {
           "section 4.1"),
       row("data.val_split", FIELD(data.val_split), "list of validation pictures; \"\" none",
           "section 4.1"),
+      row("data.proposals", FIELD(data.proposals),
+          "detector_only: file of `frcnn propose` with the RoIs of the training pictures"),
+      row("data.val_proposals", FIELD(data.val_proposals),
+          "detector_only: the same of the validation pictures; \"\": no validation"),
       maybe_empty(row("data.classes", FIELD(data.classes), kAny, "",
                       "names of the classes in order, background not included; []: all names "
                       "found, sorted")),

@@ -112,4 +112,28 @@ Proposals make_proposals(const RpnOutput& output, const Tensor& anchors,
   return out;
 }
 
+Proposals given_proposals(const std::vector<std::vector<Box>>& regions, DType dtype,
+                          int64_t capacity) {
+  int64_t longest = 1;
+  for (const auto& boxes : regions) longest = std::max(longest, static_cast<int64_t>(boxes.size()));
+  if (capacity == 0) capacity = longest;
+  check(longest <= capacity, "[proposals] {} given regions of an image, room for {}", longest,
+        capacity);
+  const auto images = static_cast<int64_t>(regions.size());
+  Proposals out{
+      Tensor::zeros({images, capacity, 4}, dtype), Tensor::zeros({images, capacity}, dtype), {}};
+  with_float(dtype, "proposals", [&](auto t) {
+    using T = decltype(t);
+    T* first = out.boxes.data<T>();
+    for (const auto& boxes : regions) {
+      T* row = first;
+      for (const Box& b : boxes)
+        for (const float v : {b.x1, b.y1, b.x2, b.y2}) *row++ = static_cast<T>(v);
+      out.counts.push_back(static_cast<int64_t>(boxes.size()));
+      first += 4 * capacity;
+    }
+  });
+  return out;
+}
+
 }  // namespace frcnn

@@ -29,4 +29,9 @@ Proposals make_proposals(const RpnOutput& output, const Tensor& anchors,
                          const std::vector<InputSize>& sizes, const RpnConfig& rpn,
                          const ProposalConfig& limits);
 
+/// Regions that are given instead of made, as proposals: `regions[i]` are those of image i. There
+/// is room for `capacity` per image, or for the longest list. Scores are 0.
+Proposals given_proposals(const std::vector<std::vector<Box>>& regions, DType dtype,
+                          int64_t capacity = 0);
+
 }  // namespace frcnn

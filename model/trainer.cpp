@@ -65,26 +65,31 @@ void take_network(ModelConfig& config, const Checkpoint& checkpoint, const std::
       std::make_shared<const Network>(network_from_json(checkpoint.network, file));
 }
 
-int64_t run_length(const TrainConfig& config, int64_t images) {
-  if (config.epochs <= 0) return config.steps;
-  const double per_step = static_cast<double>(config.batch) * config.iter_size;
-  return std::max<int64_t>(1, std::llround(config.epochs * static_cast<double>(images) / per_step));
-}
-
 Trainer::Trainer(const Config& config, const std::vector<std::string>& classes, int64_t total_steps,
                  Device device)
+    : Trainer(config, classes, training_stages(config.train, total_steps), 0, device) {}
+
+Trainer::Trainer(const Config& config, const std::vector<std::string>& classes,
+                 const std::vector<TrainStage>& stages, size_t stage, Device device,
+                 bool import_initial)
     : config_(config),
       classes_(classes),
-      total_steps_(total_steps),
+      stage_number_(stage),
+      stage_(stages.at(stage)),
+      total_steps_(stages.back().end()),
       model_(std::make_unique<FasterRcnn>(config.model, static_cast<int64_t>(classes.size()),
                                           config.train.seed, DType::f32, /*fill=*/true, device)),
       precision_(gpu_math_by_name(config.train.precision, "train.precision")) {
-  if (const std::string& weights = config.model.backbone.weights; !weights.empty()) {
+  const std::string& weights = config.model.backbone.weights;
+  if (import_initial && !weights.empty()) {
     ImportOptions options;
     options.any_preprocess = config.model.backbone.weights_preprocess == "any";
     import_log_ = import_weights(*WeightFile::open(weights), import_target(*model_), options);
   }
-  add_parameter_groups(optimizer_, model_->parameters(), config.optimizer, total_steps);
+  model_->train_only(stage_.trained);
+  OptimizerConfig rates = config.optimizer;
+  if (stage_.backbone_lr) rates.backbone.lr = stage_.backbone_lr;
+  add_parameter_groups(optimizer_, model_->parameters(), rates, stage_.steps);
   if (config.train.ema > 0) optimizer_.keep_averages(config.train.ema);
   optimizer_.zero_grad();
   if (device.is_gpu()) gpu_ = make_gpu_state(device);
@@ -94,14 +99,12 @@ void Trainer::accumulate(const ModelInput& input, const std::vector<GroundTruth>
                          std::optional<Samples>* samples) {
   const PrecisionScope precision(precision_);
   if (gpu_ && !(samples && samples->has_value())) return gpu_accumulate(input, truth);
-  const PassKey key{config_.train.seed, static_cast<uint64_t>(optimizer_.steps()) *
-                                                static_cast<uint64_t>(config_.train.iter_size) +
-                                            static_cast<uint64_t>(passes_)};
+  const PassKey key{config_.train.seed, static_cast<uint64_t>(pass_number())};
   Tape tape;
   Losses losses;
   {
     Tape::Scope recording(tape);
-    losses = model_->losses(input, truth, key, samples);
+    losses = model_->losses(input, truth, key, samples, stage_.parts);
   }
   const std::tuple<const char*, const Tensor*, double*> terms[] = {
       {"rpn_class", &losses.rpn_class, &sums_.rpn_class},
@@ -113,7 +116,7 @@ void Trainer::accumulate(const ModelInput& input, const std::vector<GroundTruth>
     const double value = loss->item();
     check(std::isfinite(value),
           "[train] step {}: the loss {} is {}; lower optimizer.lr or look at the data of this step",
-          optimizer_.steps() + 1, name, value);
+          steps() + 1, name, value);
     *sum += value;
   }
   tape.backward(losses.total);
@@ -133,10 +136,25 @@ StepStats Trainer::update() {
     stats.updates = 0;
   else
     stats.grad_norm = optimizer_.last_grad_norm();
-  stats.step = optimizer_.steps();
+  stats.step = steps();
   sums_ = StepStats();
   passes_ = 0;
   return stats;
+}
+
+int64_t stage_of(const Checkpoint& checkpoint) {
+  return checkpoint.training.contains("stage") ? checkpoint.training_int("stage") : 0;
+}
+
+void Trainer::begin_from(const std::vector<std::pair<std::string, const Checkpoint*>>& sources) {
+  for (const auto& [prefix, checkpoint] : sources)
+    for (const Parameter& p : model_->parameters().all()) {
+      if (!p.name.starts_with(prefix)) continue;
+      const TensorMap& part = part_of(*checkpoint, p);
+      const auto found = part.find(p.name);
+      check(found != part.end(), "[train] the weights of an earlier stage lack {}", p.name);
+      copy_checked(p.name, p.tensor, found->second, "[train] weights of an earlier stage");
+    }
 }
 
 Checkpoint Trainer::checkpoint(int64_t cursor_epoch, int64_t cursor_position) const {
@@ -149,7 +167,8 @@ Checkpoint Trainer::checkpoint(int64_t cursor_epoch, int64_t cursor_position) co
     (p.kind == ParameterKind::buffer ? c.buffers : c.parameters).emplace(p.name, p.tensor);
   for (const auto& [name, tensor] : optimizer_.state()) c.optimizer.emplace(name, tensor);
   for (const auto& [name, tensor] : optimizer_.averages()) c.averages.emplace(name, tensor);
-  c.training["step"] = optimizer_.steps();
+  c.training["step"] = steps();
+  c.training["stage"] = static_cast<int64_t>(stage_number_);
   c.training["total_steps"] = total_steps_;
   c.training["epoch"] = cursor_epoch;
   c.training["position"] = cursor_position;
@@ -167,7 +186,10 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   check(checkpoint.training_int("total_steps") == total_steps_,
         "[resume] the checkpoint belongs to a run of {} steps, this one has {}",
         checkpoint.training_int("total_steps"), total_steps_);
-  optimizer_.set_steps(checkpoint.training_int("step"));
+  check(stage_of(checkpoint) == static_cast<int64_t>(stage_number_),
+        "[resume] the checkpoint belongs to stage {} of the run, not to {}",
+        stage_of(checkpoint) + 1, stage_number_ + 1);
+  optimizer_.set_steps(checkpoint.training_int("step") - stage_.first_step);
 }
 
 }  // namespace frcnn

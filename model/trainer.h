@@ -9,6 +9,7 @@
 #include "engine/optimizer.h"
 #include "model/config.h"
 #include "model/faster_rcnn.h"
+#include "model/schemes.h"
 #include "weights/checkpoint.h"
 
 namespace frcnn {
@@ -22,15 +23,23 @@ struct StepStats {
   std::vector<std::pair<std::string, double>> learning_rates;  ///< by parameter group
 };
 
-/// Trains a Faster R-CNN by approximate joint training: per update, train.iter_size passes whose
-/// gradients are averaged, then one optimiser step. Passes run in a PrecisionScope of
-/// train.precision. The state between updates is complete in a
-/// checkpoint: a restored run goes on with the same bits.
+/// Trains a Faster R-CNN through one stage of a run (model/schemes.h): per update, train.iter_size
+/// passes whose gradients are averaged, then one optimiser step. Passes run in a PrecisionScope of
+/// train.precision. The state between updates is complete in a checkpoint: a restored run goes on
+/// with the same bits.
 class Trainer {
  public:
-  /// `total_steps` is the length of the run in updates; the schedule's fractions refer to it.
+  /// The first stage of train.scheme; `total_steps` is the length of the run in updates.
   Trainer(const Config& config, const std::vector<std::string>& classes, int64_t total_steps,
           Device device = {});
+  /// Number `stage` of `stages`; the schedule's fractions refer to its own length. The weights
+  /// are the initial ones, with `import_initial` those of backbone.weights.
+  Trainer(const Config& config, const std::vector<std::string>& classes,
+          const std::vector<TrainStage>& stages, size_t stage, Device device = {},
+          bool import_initial = true);
+
+  /// Takes the weights and buffers whose names begin with the given prefixes from checkpoints.
+  void begin_from(const std::vector<std::pair<std::string, const Checkpoint*>>& sources);
 
   /// One forward and backward pass; adds to the gradients. Throws Error naming loss and step when a
   /// loss is not finite. With `samples`, see FasterRcnn::losses().
@@ -65,7 +74,10 @@ class Trainer {
   void restore(const Checkpoint& checkpoint);
 
   FasterRcnn& model() { return *model_; }
-  int64_t steps() const { return optimizer_.steps(); }
+  const TrainStage& stage() const { return stage_; }
+  size_t stage_number() const { return stage_number_; }  ///< from 0
+  /// Updates of the run so far, earlier stages included, and in all.
+  int64_t steps() const { return stage_.first_step + optimizer_.steps(); }
   int64_t total_steps() const { return total_steps_; }
   /// What backbone.weights gave, and warnings about its numbers; one line each, for a log.
   const std::vector<std::string>& import_log() const { return import_log_; }
@@ -81,6 +93,8 @@ class Trainer {
  private:
   Config config_;
   std::vector<std::string> classes_;
+  size_t stage_number_;
+  TrainStage stage_;
   int64_t total_steps_;
   std::unique_ptr<FasterRcnn> model_;
   std::vector<std::string> import_log_;
@@ -88,6 +102,8 @@ class Trainer {
   Optimizer optimizer_;
   struct GpuState;
   static std::shared_ptr<GpuState> make_gpu_state(Device device);
+  /// Counts the passes of the run: names the random numbers of the coming one.
+  int64_t pass_number() const { return steps() * config_.train.iter_size + passes_; }
   void gpu_accumulate(const ModelInput& input, const std::vector<GroundTruth>& truth);
   void gpu_part(const ModelInput& input, const std::vector<GroundTruth>& truth, uint64_t number,
                 double share_of_batch, bool first);
@@ -105,7 +121,7 @@ void load_parameters(FasterRcnn& model, const Checkpoint& checkpoint, const std:
 /// Sets config.backbone.network from a checkpoint whose backbone was imported, so that a model can
 /// be made without the file it came from.
 void take_network(ModelConfig& config, const Checkpoint& checkpoint, const std::string& file);
-/// Updates of a run: train.steps, or train.epochs over `images` pictures.
-int64_t run_length(const TrainConfig& config, int64_t images);
+/// Number of the stage that a checkpoint was written in, from 0.
+int64_t stage_of(const Checkpoint& checkpoint);
 
 }  // namespace frcnn

@@ -23,6 +23,7 @@ constexpr std::array kLossNames = {"total", "rpn_class", "rpn_box", "roi_class",
 struct PassInputs {
   Tensor images, limits;
   GpuTruth truth;
+  GpuProposals regions;         ///< undefined: the RPN's
   std::vector<Tensor> written;  ///< parameters whose gradients the pass writes
 };
 
@@ -69,7 +70,8 @@ void Trainer::gpu_accumulate(const ModelInput& input, const std::vector<GroundTr
             input.images.dim(0) == static_cast<int64_t>(truth.size()),
         "[train] expected images (N, 3, H, W) with N sizes and N lists of objects, got {}, {}, {}",
         input.images.shape().string(), input.sizes.size(), truth.size());
-  const auto pass = static_cast<uint64_t>(optimizer_.steps() * config_.train.iter_size + passes_);
+  const auto pass = static_cast<uint64_t>(pass_number());
+  if (gpu_->passes == 0) gpu_->updates_before = steps();
   for (const BatchPart& part : batch_parts(input)) {
     const size_t count = part.input.sizes.size();
     const auto begin = truth.begin() + static_cast<std::ptrdiff_t>(part.first);
@@ -89,8 +91,9 @@ void Trainer::gpu_part(const ModelInput& input, const std::vector<GroundTruth>& 
   const DType dtype = model_->parameters().dtype();
   const int64_t capacity = truth_capacity(truth);
   // The first pass of an update writes gradients, the others add to them: two recordings.
-  const std::string key =
-      fmt::format("{} {} {}", input.images.shape().string(), capacity, first ? "first" : "more");
+  const int64_t regions = input.regions.empty() ? 0 : region_capacity(input.regions);
+  const std::string key = fmt::format("{} {} {} {}", input.images.shape().string(), capacity,
+                                      regions, first ? "first" : "more");
   const Device host;
   const Tensor images = input.images.to(dtype);
   const Tensor limits = image_limits(input.sizes, config_.model.rpn.train.min_size, dtype, host);
@@ -98,6 +101,8 @@ void Trainer::gpu_part(const ModelInput& input, const std::vector<GroundTruth>& 
   const Tensor pass =
       Tensor::from<int64_t>({1}, std::vector<int64_t>{static_cast<int64_t>(number)});
   const Tensor share = Tensor::from<double>({1}, std::vector<double>{share_of_batch});
+  GpuProposals given;
+  if (regions > 0) given = given_gpu_proposals(input.regions, regions, dtype, host);
   const auto [place, fresh] = state.inputs.try_emplace(key);
   PassInputs& inputs = place->second;
   if (fresh) {
@@ -105,15 +110,22 @@ void Trainer::gpu_part(const ModelInput& input, const std::vector<GroundTruth>& 
     inputs = {like(images),
               like(limits),
               {like(objects.boxes), like(objects.classes), like(objects.counts)},
+              {},
               {}};
+    if (regions > 0) inputs.regions = {like(given.boxes), like(given.counts)};
   }
-  const std::pair<const Tensor*, Tensor*> copies[] = {{&images, &inputs.images},
-                                                      {&limits, &inputs.limits},
-                                                      {&objects.boxes, &inputs.truth.boxes},
-                                                      {&objects.classes, &inputs.truth.classes},
-                                                      {&objects.counts, &inputs.truth.counts},
-                                                      {&pass, &state.pass},
-                                                      {&share, &state.share}};
+  std::vector<std::pair<const Tensor*, Tensor*>> copies = {
+      {&images, &inputs.images},
+      {&limits, &inputs.limits},
+      {&objects.boxes, &inputs.truth.boxes},
+      {&objects.classes, &inputs.truth.classes},
+      {&objects.counts, &inputs.truth.counts},
+      {&pass, &state.pass},
+      {&share, &state.share}};
+  if (regions > 0) {
+    copies.emplace_back(&given.boxes, &inputs.regions.boxes);
+    copies.emplace_back(&given.counts, &inputs.regions.counts);
+  }
   size_t bytes = 0;
   for (const auto& [from, to] : copies) bytes += Uploader::rounded(from->stored_bytes());
   state.uploader.begin(bytes);
@@ -126,7 +138,8 @@ void Trainer::gpu_part(const ModelInput& input, const std::vector<GroundTruth>& 
     {
       const Tape::Scope recording(tape);
       losses = model_->gpu_losses(inputs.images, inputs.limits, inputs.truth,
-                                  {config_.train.seed, 0, state.pass});
+                                  {config_.train.seed, 0, state.pass}, stage_.parts,
+                                  regions > 0 ? &inputs.regions : nullptr);
     }
     const Tensor* const terms[] = {&losses.total, &losses.rpn_class, &losses.rpn_box,
                                    &losses.roi_class, &losses.roi_box};
@@ -152,18 +165,17 @@ StepStats Trainer::collect() {
     check(std::isfinite(sums[i]),
           "[train] steps {} to {}: the loss {} is {}; lower optimizer.lr or look at the data of "
           "these steps",
-          state.updates_before + 1, optimizer_.steps(), kLossNames[i], sums[i]);
+          state.updates_before + 1, steps(), kLossNames[i], sums[i]);
   optimizer_.check_device();
   double* const values[] = {&stats.total, &stats.rpn_class, &stats.rpn_box, &stats.roi_class,
                             &stats.roi_box};
   for (size_t i = 0; i < kLossNames.size(); ++i)
     *values[i] = sums[i] / static_cast<double>(state.passes);
-  stats.step = optimizer_.steps();
-  stats.updates = optimizer_.steps() - state.updates_before;
+  stats.step = steps();
+  stats.updates = steps() - state.updates_before;
   stats.grad_norm = optimizer_.last_grad_norm();
   state.sums.fill(0);
   state.passes = 0;
-  state.updates_before = optimizer_.steps();
   return stats;
 }
 

@@ -22,6 +22,9 @@ struct InputSize {
 struct ModelInput {
   Tensor images;  ///< (N, 3, H, W), normalised; zero outside of each image's own size
   std::vector<InputSize> sizes;  ///< N
+  /// Given proposals of each image in pixels of the network's input, which take the place of the
+  /// RPN's; empty: the RPN's.
+  std::vector<std::vector<Box>> regions = {};
 };
 
 /// Labelled objects of one image, in pixels of the network's input.

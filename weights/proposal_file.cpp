@@ -20,17 +20,15 @@ const Tensor& part(const std::string& file, const TensorFile& content, const std
   for (int i = 0; fits && i < tensor.rank(); ++i)
     fits = dims[static_cast<size_t>(i)] < 0 || dims[static_cast<size_t>(i)] == tensor.dim(i);
   check(fits, "{}: dataset '{}' is {} of {}, expected {} of {}", file, name,
-        name_of(tensor.dtype()), tensor.shape().string(), name_of(dtype),
-        Shape(dims).string());
+        name_of(tensor.dtype()), tensor.shape().string(), name_of(dtype), Shape(dims).string());
   return tensor;
 }
 
 std::string text_value(const std::string& file, const TensorFile& content,
                        const std::string& name) {
   const auto found = content.root.attributes.find(name);
-  const auto* text = found == content.root.attributes.end()
-                         ? nullptr
-                         : std::get_if<std::string>(&found->second);
+  const auto* text =
+      found == content.root.attributes.end() ? nullptr : std::get_if<std::string>(&found->second);
   check(text != nullptr, "{}: attribute '{}' is missing or no text", file, name);
   return *text;
 }
@@ -40,9 +38,10 @@ void check_box(const std::string& file, const PictureProposals& picture, size_t 
   const bool sound = std::isfinite(box.x1) && std::isfinite(box.y1) && std::isfinite(box.x2) &&
                      std::isfinite(box.y2) && box.x1 <= box.x2 && box.y1 <= box.y2 &&
                      std::isfinite(picture.scores[i]);
-  check(sound, "{}: picture {}: proposal {} is ({}, {}, {}, {}) with score {}, expected x1 <= x2, "
-        "y1 <= y2 and finite numbers", file, picture.id, i, box.x1, box.y1, box.x2, box.y2,
-        picture.scores[i]);
+  check(sound,
+        "{}: picture {}: proposal {} is ({}, {}, {}, {}) with score {}, expected x1 <= x2, "
+        "y1 <= y2 and finite numbers",
+        file, picture.id, i, box.x1, box.y1, box.x2, box.y2, picture.scores[i]);
 }
 
 }  // namespace
