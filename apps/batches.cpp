@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apps/dataset_io.h"
+#include "apps/proposals.h"
 #include "apps/stop_signal.h"
 #include "apps/terminal.h"
 #include "kernels/launch/check.h"
@@ -46,20 +47,27 @@ std::vector<Detection> to_detections(const std::vector<ScoredBox>& boxes, const 
   return detections;
 }
 
-std::vector<Detection> detect_all(const FasterRcnn& model, const Dataset& dataset,
-                                  const PreprocessConfig& preprocess, const DataConfig& config) {
+LoaderSettings inference_settings(const PreprocessConfig& preprocess, const DataConfig& config) {
   LoaderSettings settings;
   settings.input = input_settings(preprocess);
   settings.shuffle = settings.flip = settings.endless = false;
   settings.workers = config.workers;
   settings.prefetch = config.prefetch;
-  Loader loader(dataset, settings);
+  return settings;
+}
+
+std::vector<Detection> detect_all(const FasterRcnn& model, const Dataset& dataset,
+                                  const PreprocessConfig& preprocess, const DataConfig& config,
+                                  const ProposalSet* proposals) {
+  Loader loader(dataset, inference_settings(preprocess, config));
   Progress progress("detect", static_cast<int64_t>(dataset.images.size()));
   std::vector<Detection> detections;
   int64_t done = 0;
   for (Batch batch = loader.next(); !batch.samples.empty() && !stop_requested();
        batch = loader.next()) {
-    const auto found = model.detect(to_model_input(batch.samples));
+    ModelInput input = to_model_input(batch.samples);
+    if (proposals) input.regions = to_regions(batch.samples, *proposals);
+    const auto found = model.detect(input);
     for (size_t n = 0; n < batch.samples.size(); ++n) {
       const auto mapped = to_detections(found[n], batch.samples[n]);
       detections.insert(detections.end(), mapped.begin(), mapped.end());

@@ -6,6 +6,7 @@
 #include "data/loader.h"
 #include "model/config.h"
 #include "model/types.h"
+#include "weights/proposal_file.h"
 
 namespace frcnn {
 class FasterRcnn;
@@ -22,9 +23,14 @@ std::vector<GroundTruth> to_ground_truth(const std::vector<Sample>& samples, boo
 /// Detections of one picture, mapped from the network's input to the picture.
 std::vector<Detection> to_detections(const std::vector<ScoredBox>& boxes, const Sample& sample);
 
+/// Settings of a loader that gives every picture once, in order, not mirrored.
+LoaderSettings inference_settings(const PreprocessConfig& preprocess, const DataConfig& config);
+
 /// Runs the model over a data set, one picture at a time, with a progress line. Detections come in
-/// the order of the pictures. Ends early, with what was found so far, after Ctrl-C.
+/// the order of the pictures. Ends early, with what was found so far, after Ctrl-C. With
+/// `proposals`, of the same pictures, they take the place of the RPN's.
 std::vector<Detection> detect_all(const FasterRcnn& model, const Dataset& dataset,
-                                  const PreprocessConfig& preprocess, const DataConfig& config);
+                                  const PreprocessConfig& preprocess, const DataConfig& config,
+                                  const ProposalSet* proposals = nullptr);
 
 }  // namespace frcnn::apps

@@ -20,6 +20,7 @@ using Action = std::function<int()>;
 void add_train(CLI::App& app, Action& action);
 void add_sweep(CLI::App& app, Action& action);
 void add_eval(CLI::App& app, Action& action);
+void add_propose(CLI::App& app, Action& action);
 void add_score(CLI::App& app, Action& action);
 void add_detect(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);

@@ -9,6 +9,7 @@
 #include "apps/evaluation_text.h"
 #include "apps/model_file.h"
 #include "apps/program_device.h"
+#include "apps/proposals.h"
 #include "apps/stop_signal.h"
 #include "data/detections_io.h"
 #include "data/files.h"
@@ -21,7 +22,7 @@ namespace frcnn::apps {
 namespace {
 
 struct EvalArguments {
-  std::string model, data, split, detections, out;
+  std::string model, data, split, detections, out, proposals;
   std::vector<std::string> settings;
   EvaluateOptions options;
   bool json = false, strict = false;
@@ -42,8 +43,10 @@ int eval(const EvalArguments& arguments) {
     std::fflush(stdout);
   }
   catch_stop_signals();
-  const auto detections =
-      detect_all(detector.model(), dataset, detector.config().model.preprocess, config);
+  std::optional<ProposalSet> proposals;
+  if (!arguments.proposals.empty()) proposals = load_proposals_of(arguments.proposals, dataset);
+  const auto detections = detect_all(detector.model(), dataset, detector.config().model.preprocess,
+                                     config, proposals ? &*proposals : nullptr);
   if (stop_requested()) return stop_exit_code();
   const EvaluationResult result = evaluate_voc(dataset, detections, arguments.options);
   const std::string json = evaluation_json(result);
@@ -66,6 +69,11 @@ void add_eval(CLI::App& app, Action& action) {
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command->add_option("--detections", a->detections, "write the detections as COCO results JSON")
+      ->type_name("FILE");
+  command
+      ->add_option("--proposals", a->proposals,
+                   "regions of `frcnn propose` instead of the model's own, as for a model of "
+                   "train.scheme = \"detector_only\"")
       ->type_name("FILE");
   command->add_option("--out", a->out, "write the result as JSON to this file")->type_name("FILE");
   command->add_flag("--strict", a->strict, "any defect of the data set is an error");

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "data/evaluate.h"
+#include "data/proposal_recall.h"
 
 namespace frcnn::apps {
 
@@ -14,10 +15,15 @@ class MetricsFile {
  public:
   explicit MetricsFile(std::filesystem::path path) : path_(std::move(path)) {}
 
+  /// Whether there is a validation, or a recall, of this step.
   bool has(int64_t step) const;
   /// Adds a validation, in the place of one of the same step.
   void add(int64_t step, double epoch, const std::string& split, int64_t images,
            const EvaluationResult& result);
+  /// Adds the recall of proposals to the list "proposals": {"step", "epoch", "split", "images",
+  /// "stage", ...} as recall_json() has it.
+  void add_recall(int64_t step, double epoch, const std::string& split, int64_t images,
+                  const std::string& stage, const ProposalRecall& recall);
   /// Removes the validations after `step` (of a run that is resumed before them).
   void cut_after(int64_t step);
   /// The file's content; {"validations": []} when there is none. Throws Error for a broken file.

@@ -116,6 +116,34 @@ std::string class_table(const Json& validations) {
                     number(last["map_area"]), number(last["map_voc07_11point"]));
 }
 
+/// Recall of the proposals where the RPN was trained alone.
+std::string recall_section(const Json& metrics) {
+  if (!metrics.contains("proposals") || metrics["proposals"].empty()) return "";
+  Series half{"IoU >= 0.5", {}, {}, true}, high{"IoU >= 0.7", {}, {}, true};
+  for (const Json& entry : metrics["proposals"]) {
+    const Json& most = entry["recall"].back();
+    half.x.push_back(entry["step"].get<double>());
+    half.y.push_back(most["recall_50"].get<double>());
+    high.x.push_back(entry["step"].get<double>());
+    high.y.push_back(most["recall_70"].get<double>());
+  }
+  const Json& last = metrics["proposals"].back();
+  std::string html = fmt::format(
+      "<h2>Region proposals</h2><p class='note'>Step {}: share of {} objects that a proposal "
+      "covers.</p><div class='scroll'><table><thead><tr><th>best proposals</th><th>IoU ≥ 0.5</th>"
+      "<th>IoU ≥ 0.7</th><th>average recall</th></tr></thead><tbody>",
+      last["step"].get<int64_t>(), last["objects"].get<int64_t>());
+  for (const Json& at : last["recall"])
+    html += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                        at["proposals"].get<int64_t>(), number(at["recall_50"]),
+                        number(at["recall_70"]), number(at["average_recall"]));
+  html += "</tbody></table></div>\n";
+  if (half.x.size() < 2) return html;
+  Chart chart{"step", {half, high}};
+  chart.y_max = 1;
+  return html + chart_html(chart, "Recall of proposals on the validation split");
+}
+
 std::string example_pictures(const RunFolder& folder) {
   std::vector<std::filesystem::path> files;
   std::error_code error;
@@ -172,7 +200,8 @@ void write_report(const RunFolder& folder) {
       name, kReportStyle, name, escape_html(config.model.backbone.name), program_version());
   try {
     html += facts(config, log, validations);
-    html += "<h2>Accuracy</h2>" + class_table(validations) + validation_chart(validations);
+    html += "<h2>Accuracy</h2>" + class_table(validations) + validation_chart(validations) +
+            recall_section(metrics);
   } catch (const nlohmann::json::exception& error) {
     fail("{}: {}", folder.metrics().string(), error.what());
   }

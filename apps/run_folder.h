@@ -16,6 +16,7 @@ namespace frcnn::apps {
 ///   run.json         data set folder, program version
 ///   checkpoints/     step-00002000.h5, the newest few
 ///   model.h5         the newest checkpoint (another name of the same file)
+///   stages/          a run of several stages: weights before the first and after each, proposals
 ///   tuning.json      kernels chosen by measuring, on a GPU: a resumed run goes on with them
 ///   log.csv          losses, learning rates, speed
 ///   metrics.json     validations
@@ -38,6 +39,7 @@ class RunFolder {
   std::filesystem::path report() const { return root_ / "report.html"; }
   std::filesystem::path examples() const { return root_ / "examples"; }
   std::filesystem::path model() const { return root_ / "model.h5"; }
+  std::filesystem::path stages() const { return root_ / "stages"; }
   std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
 
   /// Throws Error when a file could not be made in the folder, or the folder itself could not.

@@ -185,6 +185,8 @@ void print_summary(const Config& config, const Dataset& training, const Dataset*
     std::fprintf(stderr, "%s %s\n",
                  i == 0 ? "weights   " : "warning:  ", trainer.import_log()[i].c_str());
   const auto& t = config.train;
+  std::fprintf(stderr, "scheme     %s, %zu %s\n", t.scheme.c_str(), run.stages().size(),
+               run.stages().size() == 1 ? "stage" : "stages");
   std::fprintf(stderr, "training   %ld steps of %d x %d pictures (%.1f epochs), seed %lu\n",
                static_cast<long>(trainer.total_steps()), t.batch, t.iter_size,
                static_cast<double>(trainer.total_steps()) * t.batch * t.iter_size /
@@ -218,8 +220,7 @@ int train(const TrainArguments& arguments) {
   }
   check_pictures(training);
   check_pictures(validation);
-  TrainRun run(config, training, validates ? &validation : nullptr, folder);
-  if (newest) run.restore(*newest);
+  TrainRun run(config, training, validates ? &validation : nullptr, folder, newest);
   print_summary(config, training, validates ? &validation : nullptr, folder, run);
 
   folder.create();
@@ -242,6 +243,7 @@ int train(const TrainArguments& arguments) {
     std::fputs(MetricsFile(folder.metrics()).text().c_str(), stdout);
   } else {
     if (run.result()) std::fputs(evaluation_table(*run.result()).c_str(), stdout);
+    if (run.recall() && !run.result()) std::fputs(recall_table(*run.recall()).c_str(), stdout);
     std::printf("model  %s\nreport %s\n", folder.model().c_str(), folder.report().c_str());
   }
   return kDone;

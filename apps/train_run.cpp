@@ -1,6 +1,7 @@
 #include "apps/train_run.h"
 #include "apps/program_device.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -37,45 +38,112 @@ LoaderSettings loader_settings(const Config& config) {
 }  // namespace
 
 TrainRun::TrainRun(Config config, const Dataset& training, const Dataset* validation,
-                   RunFolder folder)
+                   RunFolder folder, const std::optional<std::filesystem::path>& checkpoint)
     : config_(std::move(config)),
       training_(training),
       validation_(validation),
       folder_(std::move(folder)),
-      trainer_(config_, training.class_names,
-               run_length(config_.train, static_cast<int64_t>(training.images.size())),
-               program_device().device),
-      metrics_(folder_.metrics()) {}
+      stages_(training_stages(
+          config_.train, run_length(config_.train, static_cast<int64_t>(training.images.size())))),
+      stage_files_(folder_, stages_),
+      metrics_(folder_.metrics()) {
+  if (checkpoint)
+    restore(*checkpoint);
+  else
+    make_trainer(0, /*import_initial=*/true);
+  const std::string& given = config_.data.val_proposals;
+  if (validation && !given.empty()) validation_proposals_ = load_proposals_of(given, *validation);
+}
+
+void TrainRun::make_trainer(size_t stage, bool import_initial) {
+  trainer_.reset();  // its memory goes first
+  trainer_ = std::make_unique<Trainer>(config_, training_.class_names, stages_, stage,
+                                       program_device().device, import_initial);
+}
 
 void TrainRun::restore(const std::filesystem::path& file) {
   const Checkpoint checkpoint = load_checkpoint(file);
   check(checkpoint.training_string("data") == fingerprint(training_),
         "{}: was made with another data set: pictures or objects of {} have changed since",
         file.string(), training_.name);
-  trainer_.restore(checkpoint);
+  const int64_t stage = stage_of(checkpoint);
+  check(stage >= 0 && stage < static_cast<int64_t>(stages_.size()),
+        "{}: belongs to stage {} of a run, this one has {}", file.string(), stage + 1,
+        stages_.size());
+  make_trainer(static_cast<size_t>(stage), /*import_initial=*/false);
+  trainer_->restore(checkpoint);
   cursor_ = {checkpoint.training_int("epoch"), checkpoint.training_int("position")};
   window_ = LogWindow::load(checkpoint);
 }
 
+bool TrainRun::prepare_stage() {
+  const TrainStage& stage = trainer_->stage();
+  proposals_ = stage_files_.proposals_for(trainer_->stage_number(), config_, training_,
+                                          program_device().device);
+  if (stage.proposals_from && !proposals_) return false;
+  if (stages_.size() > 1)
+    std::fprintf(stderr, "stage      %zu of %zu: %s, steps %ld to %ld%s\n",
+                 trainer_->stage_number() + 1, stages_.size(), stage.name.c_str(),
+                 static_cast<long>(stage.first_step + 1), static_cast<long>(stage.end()),
+                 stage.trained.backbone ? "" : ", shared layers fixed");
+  return true;
+}
+
+void TrainRun::check_shared_layers() const {
+  const TrainStage& stage = trainer_->stage();
+  if (stage.trained.backbone) return;
+  const std::string before =
+      backbone_md5(load_checkpoint(stage_files_.weights(stage.backbone_from)));
+  const std::string after = backbone_md5(trainer_->checkpoint(0, 0));
+  std::fprintf(stderr, "stage      %zu of %zu: shared layers MD5 %s before, %s after\n",
+               trainer_->stage_number() + 1, stages_.size(), before.c_str(), after.c_str());
+  check(before == after, "[train] stage {}: the shared layers changed although they are fixed",
+        trainer_->stage_number() + 1);
+}
+
+bool TrainRun::next_stage() {
+  const size_t done = trainer_->stage_number();
+  check_shared_layers();
+  stage_files_.save_weights(static_cast<int>(done), trainer_->checkpoint(0, 0));
+  make_trainer(done + 1, /*import_initial=*/false);
+  stage_files_.load_into(*trainer_);
+  return prepare_stage();
+}
+
 double TrainRun::epoch() const {
   const auto& t = config_.train;
-  return static_cast<double>(trainer_.steps()) * t.batch * t.iter_size /
+  return static_cast<double>(trainer_->steps()) * t.batch * t.iter_size /
          static_cast<double>(training_.images.size());
 }
 
 std::vector<std::string> TrainRun::group_names() const {
-  std::vector<std::string> names;
-  for (const auto& [name, rate] : trainer_.learning_rates()) {
-    names.push_back(name);
-    for (char& c : names.back())
-      if (c == ' ' || c == ',') c = '_';
+  // Those of all stages: the log has the same columns throughout.
+  FasterRcnn::TrainedParts trained = {false, false, false};
+  for (const TrainStage& stage : stages_) {
+    trained.backbone |= stage.trained.backbone;
+    trained.rpn |= stage.trained.rpn;
+    trained.detector |= stage.trained.detector;
   }
+  std::vector<std::string> names;
+  for (const auto& [branch, prefix, used] :
+       {std::tuple("backbone", "backbone.", trained.backbone),
+        std::tuple("rpn", "rpn.", trained.rpn), std::tuple("detector", "head.", trained.detector)})
+    for (const auto& [kind, suffix] :
+         {std::pair(ParameterKind::weight, ""), std::pair(ParameterKind::bias, " biases"),
+          std::pair(ParameterKind::norm_scale, " norms")}) {
+      const auto& all = trainer_->model().parameters().all();
+      if (used && std::any_of(all.begin(), all.end(), [&, &start = prefix, &k = kind](auto& p) {
+            return p.kind == k && p.name.starts_with(start);
+          }))
+        names.push_back(std::string(branch) + suffix);
+    }
   return names;
 }
 
 bool TrainRun::validation_due() const {
-  if (!validation_ || trainer_.steps() == 0) return false;
-  if (remaining() == 0 || trainer_.steps() == stop_after_) return true;
+  if (measure() == Measure::nothing || trainer_->steps() == trainer_->stage().first_step)
+    return false;
+  if (stage_done() || trainer_->steps() == stop_after_) return true;
   const double every = config_.train.validate_every;
   if (every <= 0) return false;
   const auto& t = config_.train;
@@ -95,12 +163,13 @@ std::string TrainRun::progress_detail(const StepStats& stats) const {
 void TrainRun::one_step(Loader& loader) {
   for (int pass = 0; pass < config_.train.iter_size; ++pass) {
     const Batch batch = loader.next();
-    trainer_.accumulate(to_model_input(batch.samples),
-                        to_ground_truth(batch.samples, config_.data.use_difficult));
+    ModelInput input = to_model_input(batch.samples);
+    if (proposals_) input.regions = to_regions(batch.samples, *proposals_);
+    trainer_->accumulate(input, to_ground_truth(batch.samples, config_.data.use_difficult));
     cursor_ = batch.cursor;
     window_images_ += static_cast<int64_t>(batch.samples.size());
   }
-  const StepStats stats = trainer_.update();
+  const StepStats stats = trainer_->update();
   rates_ = stats.learning_rates;
   add_to_window(stats);
   const double spent = now() - window_start_;
@@ -115,8 +184,9 @@ void TrainRun::add_to_window(const StepStats& stats) {
 }
 
 void TrainRun::write_log_row(const Loader& loader) {
-  add_to_window(trainer_.collect());
-  log_->write(trainer_.steps(), epoch(), window_, rates_, images_per_second_, data_wait_);
+  add_to_window(trainer_->collect());
+  log_->write(trainer_->steps(), epoch(), window_, rates_, images_per_second_, data_wait_,
+              trainer_->stage_number() + 1);
   window_ = LogWindow();
   window_images_ = 0;
   window_start_ = now();
@@ -124,24 +194,52 @@ void TrainRun::write_log_row(const Loader& loader) {
 }
 
 void TrainRun::save() {
-  add_to_window(trainer_.collect());
-  Checkpoint checkpoint = trainer_.checkpoint(cursor_.epoch, cursor_.position);
+  add_to_window(trainer_->collect());
+  Checkpoint checkpoint = trainer_->checkpoint(cursor_.epoch, cursor_.position);
   checkpoint.program_version = program_version();
   checkpoint.training["data"] = fingerprint(training_);
   window_.store(checkpoint);
-  folder_.save(checkpoint, trainer_.steps(), config_.train.keep_checkpoints);
+  folder_.save(checkpoint, trainer_->steps(), config_.train.keep_checkpoints);
+}
+
+TrainRun::Measure TrainRun::measure() const {
+  const TrainStage& stage = trainer_->stage();
+  if (!validation_) return Measure::nothing;
+  if (!stage.parts.detector) return Measure::recall;
+  // In the middle of alternating training the detector's backbone is not the RPN's.
+  const bool whole = trainer_->stage_number() + 1 == stages_.size();
+  const bool given = stage.proposals_from == TrainStage::kInitial;
+  return whole && (!given || validation_proposals_) ? Measure::average_precision : Measure::nothing;
+}
+
+void TrainRun::validate_proposals() {
+  const auto proposals =
+      propose_all(trainer_->model(), *validation_, config_, /*training=*/false, "validation");
+  if (!proposals) return;
+  recall_ = recall_of(*validation_, *proposals);
+  metrics_.add_recall(trainer_->steps(), epoch(), config_.data.val_split,
+                      static_cast<int64_t>(validation_->images.size()), trainer_->stage().name,
+                      *recall_);
+  const RecallAt& most = recall_->at.back();
+  std::fprintf(stderr,
+               "step %ld, epoch %.2f: recall %.4f (IoU >= 0.5), %.4f (IoU >= 0.7) of %.0f "
+               "proposals per picture on %s\n",
+               static_cast<long>(trainer_->steps()), epoch(), most.recall50, most.recall70,
+               recall_->boxes_per_picture, validation_->name.c_str());
 }
 
 void TrainRun::validate() {
-  const Trainer::Averaged averaged(trainer_);
+  const Trainer::Averaged averaged(*trainer_);
+  if (measure() == Measure::recall) return validate_proposals();
   const auto detections =
-      detect_all(trainer_.model(), *validation_, config_.model.preprocess, config_.data);
+      detect_all(trainer_->model(), *validation_, config_.model.preprocess, config_.data,
+                 validation_proposals_ ? &*validation_proposals_ : nullptr);
   if (stop_requested()) return;  // not all pictures were seen
   result_ = evaluate_voc(*validation_, detections);
-  metrics_.add(trainer_.steps(), epoch(), config_.data.val_split,
+  metrics_.add(trainer_->steps(), epoch(), config_.data.val_split,
                static_cast<int64_t>(validation_->images.size()), *result_);
   std::fprintf(stderr, "step %ld, epoch %.2f: mAP@0.5 %.4f (area), %.4f (VOC07 11-point) on %s\n",
-               static_cast<long>(trainer_.steps()), epoch(), result_->map_area,
+               static_cast<long>(trainer_->steps()), epoch(), result_->map_area,
                result_->map_11point, validation_->name.c_str());
   if (remaining() == 0) write_examples(folder_.examples(), *validation_, detections);
 }
@@ -151,17 +249,17 @@ void TrainRun::train() {
   window_start_ = now();
   window_wait_ = loader.wait_seconds();
   window_images_ = 0;
-  Progress progress("train", trainer_.total_steps(), trainer_.steps());
-  while (remaining() > 0 && !at_stop() && !stop_requested()) {
+  Progress progress("train", trainer_->total_steps(), trainer_->steps());
+  while (!stage_done() && !at_stop() && !stop_requested()) {
     one_step(loader);
-    const int64_t step = trainer_.steps();
+    const int64_t step = trainer_->steps();
     progress.update(step, progress_detail(last_));
-    const bool last = remaining() == 0 || at_stop();
+    const bool last = stage_done() || at_stop();
     if (step % config_.train.log_every == 0 || last) write_log_row(loader);
     const bool validating = validation_due();
     if (step % config_.train.checkpoint_every == 0 || last || validating || stop_requested())
       save();
-    if (validating && remaining() > 0) {
+    if (validating && !stage_done()) {
       progress.finish();
       return;
     }
@@ -172,13 +270,23 @@ bool TrainRun::run() {
   catch_stop_signals();
   // A new run has no such file yet.
   keep_run_tuning(program_device().device, folder_.tuning(), /*resume=*/true);
-  metrics_.cut_after(trainer_.steps());
-  log_.emplace(folder_.log(), trainer_.steps(), group_names());
-  for (;;) {
+  metrics_.cut_after(trainer_->steps());
+  log_.emplace(folder_.log(), trainer_->steps(), group_names());
+  if (stages_.size() > 1 && trainer_->steps() == 0)
+    stage_files_.save_weights(TrainStage::kInitial, trainer_->checkpoint(0, 0));
+  bool prepared = prepare_stage();
+  while (prepared) {
     // Also right after a resume: the run may have been killed between checkpoint and validation.
-    if (validation_due() && !metrics_.has(trainer_.steps())) validate();
-    if (remaining() == 0 || at_stop() || stop_requested()) break;
-    train();
+    if (validation_due() && !metrics_.has(trainer_->steps())) validate();
+    if (stop_requested() || at_stop()) break;
+    if (!stage_done()) {
+      train();
+    } else if (remaining() > 0) {
+      prepared = next_stage();
+    } else {
+      check_shared_layers();
+      break;
+    }
   }
   if (stop_requested()) return false;
   write_report(folder_);

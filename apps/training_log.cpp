@@ -1,5 +1,6 @@
 #include "apps/training_log.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -24,8 +25,11 @@ std::vector<std::string> split(const std::string& text, char separator) {
 
 std::string header(const std::vector<std::string>& groups) {
   std::string line = "step,epoch,loss,loss_rpn_class,loss_rpn_box,loss_roi_class,loss_roi_box";
-  for (const std::string& group : groups) line += ",lr_" + group;
-  return line + ",images_per_second,data_wait\n";
+  for (std::string group : groups) {
+    std::replace(group.begin(), group.end(), ' ', '_');
+    line += ",lr_" + group;
+  }
+  return line + ",images_per_second,data_wait,stage\n";
 }
 
 /// The rows up to `step`, whole ones only.
@@ -77,7 +81,7 @@ LogWindow LogWindow::load(const Checkpoint& checkpoint) {
 
 TrainingLog::TrainingLog(const std::filesystem::path& file, int64_t step,
                          const std::vector<std::string>& groups)
-    : path_(file) {
+    : path_(file), groups_(groups) {
   const std::string old = std::filesystem::exists(file) ? read_text(file) : "";
   write_file(file, std::string_view(header(groups) + rows_until(old, step)));
   stream_.open(file, std::ios::app);
@@ -86,13 +90,17 @@ TrainingLog::TrainingLog(const std::filesystem::path& file, int64_t step,
 
 void TrainingLog::write(int64_t step, double epoch, const LogWindow& window,
                         const std::vector<std::pair<std::string, double>>& learning_rates,
-                        double images_per_second, double data_wait) {
+                        double images_per_second, double data_wait, size_t stage) {
   const double n = static_cast<double>(std::max<int64_t>(window.updates, 1));
   std::string line = fmt::format("{},{:.4f},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g}", step, epoch,
                                  window.total / n, window.rpn_class / n, window.rpn_box / n,
                                  window.roi_class / n, window.roi_box / n);
-  for (const auto& [name, rate] : learning_rates) line += fmt::format(",{:.6g}", rate);
-  line += fmt::format(",{:.3f},{:.4f}\n", images_per_second, data_wait);
+  for (const std::string& group : groups_) {
+    const auto found = std::find_if(learning_rates.begin(), learning_rates.end(),
+                                    [&](const auto& entry) { return entry.first == group; });
+    line += fmt::format(",{:.6g}", found == learning_rates.end() ? 0.0 : found->second);
+  }
+  line += fmt::format(",{:.3f},{:.4f},{}\n", images_per_second, data_wait, stage);
   errno = 0;
   stream_ << line << std::flush;
   check(stream_.good(), "{}: cannot be written: {}", path_.string(), std::strerror(errno));

@@ -23,15 +23,19 @@ struct LogWindow {
 class TrainingLog {
  public:
   /// Opens the log. Rows after `step` (written by a run that was killed later than its last
-  /// checkpoint) and a last row cut short are removed. `groups` names the learning rates.
+  /// checkpoint) and a last row cut short are removed. `groups` names the parameter groups whose
+  /// learning rates have columns.
   TrainingLog(const std::filesystem::path& file, int64_t step,
               const std::vector<std::string>& groups);
+  /// `learning_rates` by group; 0 is written for a group that is not among them. `stage` counts
+  /// from 1.
   void write(int64_t step, double epoch, const LogWindow& window,
              const std::vector<std::pair<std::string, double>>& learning_rates,
-             double images_per_second, double data_wait);
+             double images_per_second, double data_wait, size_t stage);
 
  private:
   std::filesystem::path path_;
+  std::vector<std::string> groups_;
   std::ofstream stream_;
 };
 

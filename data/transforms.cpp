@@ -52,14 +52,7 @@ Sample make_sample(const Image& image, const ImageRecord& record, const InputSet
   sample.flipped = flip;
   resize_pixels(image, settings, flip, sample);
   for (const Object& object : record.objects) {
-    Box box = object.box;
-    if (flip) {
-      box.x1 = static_cast<float>(image.width) - object.box.x2;
-      box.x2 = static_cast<float>(image.width) - object.box.x1;
-    }
-    sample.boxes.push_back(
-        {static_cast<float>(box.x1 * sample.scale_x), static_cast<float>(box.y1 * sample.scale_y),
-         static_cast<float>(box.x2 * sample.scale_x), static_cast<float>(box.y2 * sample.scale_y)});
+    sample.boxes.push_back(to_input(object.box, sample));
     sample.labels.push_back(object.label);
     sample.difficult.push_back(object.difficult ? 1 : 0);
   }
@@ -83,6 +76,18 @@ void copy_padded(const Sample& sample, int64_t height, int64_t width, float* out
       from += used;
     }
   }
+}
+
+Box to_input(const Box& box, const Sample& sample) {
+  Box seen = box;
+  if (sample.flipped) {
+    const auto width = static_cast<float>(sample.original_width);
+    seen.x1 = width - box.x2;
+    seen.x2 = width - box.x1;
+  }
+  return {
+      static_cast<float>(seen.x1 * sample.scale_x), static_cast<float>(seen.y1 * sample.scale_y),
+      static_cast<float>(seen.x2 * sample.scale_x), static_cast<float>(seen.y2 * sample.scale_y)};
 }
 
 Box to_picture(const Box& box, const Sample& sample) {

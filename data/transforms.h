@@ -52,6 +52,9 @@ Sample make_sample(const Image& image, const InputSettings& settings);
 void copy_padded(const Sample& sample, int64_t height, int64_t width,
                  float* out);  // (3, height, width)
 
+/// Box of the picture in pixels of the input: mirrored if the sample is, times the scales.
+Box to_input(const Box& box, const Sample& sample);
+
 /// Box of the input back in pixels of the picture: divided by the scales, mirrored back if flipped.
 Box to_picture(const Box& box, const Sample& sample);
 

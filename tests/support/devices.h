@@ -18,4 +18,11 @@ inline std::vector<Device> gpus() {
   return devices;
 }
 
+/// The CPU and what gpus() gives.
+inline std::vector<Device> cpu_and_gpus() {
+  std::vector<Device> devices = {Device{}};
+  for (const Device device : gpus()) devices.push_back(device);
+  return devices;
+}
+
 }  // namespace frcnn::test
