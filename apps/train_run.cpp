@@ -51,6 +51,8 @@ TrainRun::TrainRun(Config config, const Dataset& training, const Dataset* valida
     restore(*checkpoint);
   else
     make_trainer(0, /*import_initial=*/true);
+  if (stages_[0].proposals_from)  // a file of the user's: what is wrong with it shows now
+    proposals_ = stage_files_.proposals_for(0, config_, training_, program_device().device);
   const std::string& given = config_.data.val_proposals;
   if (validation && !given.empty()) validation_proposals_ = load_proposals_of(given, *validation);
 }
@@ -78,8 +80,9 @@ void TrainRun::restore(const std::filesystem::path& file) {
 
 bool TrainRun::prepare_stage() {
   const TrainStage& stage = trainer_->stage();
-  proposals_ = stage_files_.proposals_for(trainer_->stage_number(), config_, training_,
-                                          program_device().device);
+  if (trainer_->stage_number() > 0)
+    proposals_ = stage_files_.proposals_for(trainer_->stage_number(), config_, training_,
+                                            program_device().device);
   if (stage.proposals_from && !proposals_) return false;
   if (stages_.size() > 1)
     std::fprintf(stderr, "stage      %zu of %zu: %s, steps %ld to %ld%s\n",

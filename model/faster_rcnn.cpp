@@ -519,26 +519,26 @@ std::vector<std::vector<ScoredBox>> FasterRcnn::regions(const ModelInput& input,
                                                         bool training) const {
   check_input(input);
   const Tape::NoGrad inference;
-  RpnOutput output = rpn_.forward(features(input.images, /*training=*/false));
-  const Tensor boxes =
-      anchors(output.map_h, output.map_w, input.images.dim(2), input.images.dim(3)).to(Device{});
-  output.logits = output.logits.to(Device{});
-  output.deltas = output.deltas.to(Device{});
-  const Proposals proposals = propose(output, boxes, input.sizes, training);
-  std::vector<std::vector<ScoredBox>> out(input.sizes.size());
-  with_float(proposals.boxes.dtype(), "regions", [&](auto t) {
-    using T = decltype(t);
-    const int64_t capacity = proposals.boxes.dim(1);
-    for (size_t n = 0; n < out.size(); ++n) {
-      const T* b = proposals.boxes.data<T>() + static_cast<int64_t>(n) * capacity * 4;
-      const T* score = proposals.scores.data<T>() + static_cast<int64_t>(n) * capacity;
-      for (int64_t i = 0; i < proposals.counts[n]; ++i, b += 4)
-        out[n].push_back({{static_cast<float>(b[0]), static_cast<float>(b[1]),
-                           static_cast<float>(b[2]), static_cast<float>(b[3])},
-                          0,
-                          static_cast<float>(1 / (1 + std::exp(-score[i])))});
-    }
-  });
+  std::vector<std::vector<ScoredBox>> out;
+  for (const BatchPart& part : single_images(input)) {
+    const Tensor& image = part.input.images;
+    RpnOutput output = rpn_.forward(features(image, /*training=*/false));
+    const Tensor boxes = anchors(output.map_h, output.map_w, image.dim(2), image.dim(3));
+    output.logits = output.logits.to(Device{});
+    output.deltas = output.deltas.to(Device{});
+    const Proposals made = propose(output, boxes.to(Device{}), part.input.sizes, training);
+    std::vector<ScoredBox>& list = out.emplace_back();
+    with_float(made.boxes.dtype(), "regions", [&](auto t) {
+      using T = decltype(t);
+      const T* b = made.boxes.data<T>();
+      const T* logit = made.scores.data<T>();
+      for (int64_t i = 0; i < made.counts[0]; ++i, b += 4)
+        list.push_back({{static_cast<float>(b[0]), static_cast<float>(b[1]),
+                         static_cast<float>(b[2]), static_cast<float>(b[3])},
+                        0,
+                        static_cast<float>(1 / (1 + std::exp(-logit[i])))});
+    });
+  }
   return out;
 }
 
