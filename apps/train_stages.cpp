@@ -18,6 +18,9 @@ fs::path StageFiles::proposals(size_t stage) const {
 
 void StageFiles::save_weights(int stage, Checkpoint checkpoint) const {
   fs::create_directories(root_);
+  for (auto& [name, average] : checkpoint.averages)
+    checkpoint.parameters[name] = average;  // what the run's detector has
+  checkpoint.averages.clear();
   checkpoint.optimizer.clear();
   checkpoint.training.clear();
   save_checkpoint(weights(stage), checkpoint);

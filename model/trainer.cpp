@@ -150,7 +150,7 @@ void Trainer::begin_from(const std::vector<std::pair<std::string, const Checkpoi
   for (const auto& [prefix, checkpoint] : sources)
     for (const Parameter& p : model_->parameters().all()) {
       if (!p.name.starts_with(prefix)) continue;
-      const TensorMap& part = part_of(*checkpoint, p);
+      const TensorMap& part = part_of(*checkpoint, p, CheckpointWeights::trained);
       const auto found = part.find(p.name);
       check(found != part.end(), "[train] the weights of an earlier stage lack {}", p.name);
       copy_checked(p.name, p.tensor, found->second, "[train] weights of an earlier stage");
