@@ -172,7 +172,8 @@ void print_summary(const Config& config, const Dataset& training, const Dataset*
       static_cast<long>(trainer.model().anchors_per_cell()), model.roi.layer.c_str(),
       model.roi.pooled_height, model.roi.pooled_width,
       static_cast<double>(parameters.count()) / 1e6);
-  if (const auto& imported = trainer.model().backbone_spec().imported)
+  const auto& imported = trainer.model().backbone_spec().imported;
+  if (imported && model.backbone.name == "onnx")
     std::fprintf(stderr, "backbone   %s up to '%s'%s: %ld channels, a cell sees %ld pixels\n",
                  imported->network.source.c_str(), imported->network.cut.c_str(),
                  model.backbone.cut.empty() ? " (chosen; backbone.cut takes another)" : "",
@@ -291,7 +292,7 @@ void add_train(CLI::App& app, Action& action) {
       ->allow_extra_args(false);
   command
       ->add_option("--backbone", a->backbone,
-                   "vgg16, zf, alexnet, tiny, or a network of your own as ONNX file "
+                   "vgg16, zf, alexnet, resnet18_v2, tiny, or a network of your own as ONNX file "
                    "(backbone.name, backbone.onnx)")
       ->type_name("NAME|FILE.onnx");
   command

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/graph/resnet.h"
 #include "model/initializers.h"
 
 namespace frcnn {
@@ -39,6 +40,17 @@ BackboneSpec imported_spec(const BackboneConfig& config) {
   spec.rpn_channels = map.channels >= 512 ? 512 : 256;  // as for VGG16 and ZF
   spec.map = map;
   spec.imported = std::move(imported);
+  return spec;
+}
+
+/// A network of nodes that is known without a file.
+BackboneSpec network_spec(const std::string& name, Network network) {
+  BackboneSpec spec;
+  spec.name = name;
+  spec.map = network.check()[static_cast<size_t>(network.output)];
+  spec.rpn_channels = spec.map.channels >= 512 ? 512 : 256;
+  spec.imported =
+      std::make_shared<ImportedNetwork>(ImportedNetwork{std::move(network), TensorMap{}});
   return spec;
 }
 
@@ -93,14 +105,16 @@ BackboneSpec backbone_spec(const BackboneConfig& config) {
     spec = zf_spec();
   else if (config.name == "alexnet")
     spec = alexnet_spec();
+  else if (config.name == "resnet18_v2")
+    return network_spec(config.name, resnet18_v2_network());
   else if (config.name == "tiny")
     spec = tiny_spec(config);
   else if (config.name == "onnx")
     return imported_spec(config);
   else
     fail(
-        "backbone.name: expected \"vgg16\", \"zf\", \"alexnet\", \"tiny\" or \"onnx\", got "
-        "\"{}\"",
+        "backbone.name: expected \"vgg16\", \"zf\", \"alexnet\", \"resnet18_v2\", \"tiny\" or "
+        "\"onnx\", got \"{}\"",
         config.name);
   spec.ceil_mode = config.ceil_mode;
   return spec;
@@ -163,6 +177,8 @@ void Backbone::make_network(const BackboneConfig& config, Parameters& parameters
     spec_.imported = std::make_shared<ImportedNetwork>(  // the values are in the parameters now
         ImportedNetwork{spec_.imported->network, {}});
   }
+  if (spec_.name == "resnet18_v2")
+    parameters.set_trainable(fmt::format("backbone.{}.", kResnetInputNorm), false);
   if (!config.frozen_until.empty())
     network_->freeze_until(config.frozen_until, "backbone.frozen_until");
 }

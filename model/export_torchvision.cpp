@@ -73,9 +73,8 @@ class Converter {
 void Converter::check_model() const {
   const ModelConfig& m = settings();
   constexpr const char* kAdvice = "export it as --format safetensors or onnx instead";
-  check(!spec().imported,
-        "backbone.name = \"onnx\": torchvision has no class for the imported backbone; {}",
-        kAdvice);
+  check(!spec().imported, "backbone.name = \"{}\": torchvision has no class for this backbone; {}",
+        m.backbone.name, kAdvice);
   check(m.preprocess.keep_aspect,
         "preprocess.keep_aspect = false: torchvision keeps the picture's shape; {}", kAdvice);
   check(m.anchors.unit == "pixels" && m.anchors.combine == "all",

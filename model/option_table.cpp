@@ -47,7 +47,7 @@ Rows preprocess_rows() {
 Rows backbone_rows() {
   Rows rows = {
       row("backbone.name", FIELD(model.backbone.name),
-          Choices{"vgg16", "zf", "alexnet", "tiny", "onnx"},
+          Choices{"vgg16", "zf", "alexnet", "resnet18_v2", "tiny", "onnx"},
           "network that computes the feature map; onnx: your own (docs/backbones.md)",
           "section 3.1"),
       row("backbone.onnx", FIELD(model.backbone.onnx),

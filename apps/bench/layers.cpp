@@ -198,7 +198,8 @@ int bench_layers(const LayerArguments& a) {
   const std::string layout = a.layout.empty() ? bench::natural_layout(device) : a.layout;
   const BackboneSpec spec = backbone_spec(config.model.backbone);
   if (spec.imported)
-    throw UsageError("bench layers measures the built-in backbones, not imported ones");
+    throw UsageError(
+        "bench layers measures vgg16, zf, alexnet and tiny, which are lists of layers");
   Table table(a.json);
   table.head(fmt::format("{}, {} x {} pixels, batch {}, {}, maps in {}, {}", spec.name, a.height,
                          a.width, a.batch, a.type, layout, bench::device_text(device)));

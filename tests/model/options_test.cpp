@@ -155,7 +155,8 @@ TEST_CASE("options: a value out of range names the range") {
         "c.toml:2: anchors.ratios must be above 0, found 0");
   CHECK(refusal("[train]\nseed = -1\n").find("train.seed must be 0 to") != std::string::npos);
   CHECK(refusal("[backbone]\nname = \"vgg\"\n") ==
-        "c.toml:2: backbone.name must be one of \"vgg16\", \"zf\", \"alexnet\", \"tiny\", "
+        "c.toml:2: backbone.name must be one of \"vgg16\", \"zf\", \"alexnet\", \"resnet18_v2\", "
+        "\"tiny\", "
         "\"onnx\", found "
         "\"vgg\"");
   CHECK(refusal("[rpn]\nbatch = 99999999999\n") ==
