@@ -179,8 +179,12 @@ void Backbone::make_network(const BackboneConfig& config, Parameters& parameters
   }
   if (spec_.name == "resnet18_v2")
     parameters.set_trainable(fmt::format("backbone.{}.", kResnetInputNorm), false);
-  if (!config.frozen_until.empty())
-    network_->freeze_until(config.frozen_until, "backbone.frozen_until");
+  if (config.frozen_until.empty()) return;
+  const Network& network = network_->network();
+  const bool all = config.frozen_until == "*" && network.output > 0;
+  network_->freeze_until(
+      all ? network.nodes[static_cast<size_t>(network.output) - 1].name : config.frozen_until,
+      "backbone.frozen_until");
 }
 
 void Backbone::make_layers(const BackboneConfig& config, Parameters& parameters) {
@@ -216,9 +220,10 @@ void Backbone::make_layers(const BackboneConfig& config, Parameters& parameters)
     if (layer.name == config.frozen_until) return;
     names += (names.empty() ? "" : ", ") + layer.name;
   }
+  if (config.frozen_until == "*") return;
   throw UsageError(fmt::format(
       "backbone.frozen_until: {} has no layer \"{}\"; its layers are {}, and \"\" trains "
-      "all of them",
+      "all of them, \"*\" none",
       spec.name, config.frozen_until, names));
 }
 

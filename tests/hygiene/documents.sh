@@ -30,8 +30,11 @@ for document in "${documents[@]}"; do
     "$document" | sed -E 's/^[ `(]//' | sort -u || true)
 
   while IFS= read -r preset; do
-    grep -q "\"name\": \"$preset\"" CMakePresets.json || report "$document: no preset '$preset'"
-  done < <(grep -oE -- '--preset[ =][a-z-]+' "$document" | sed -E 's/--preset[ =]//' | sort -u || true)
+    # Of CMake, or one of the program's own.
+    grep -q "\"name\": \"$preset\"" CMakePresets.json || [[ -e "configs/$preset.toml" ]] ||
+      report "$document: no preset '$preset'"
+  done < <(grep -oE -- '--preset[ =][a-z][a-z0-9-]+' "$document" | sed -E 's/--preset[ =]//' \
+    | sort -u || true)
 
   # weights/FORMAT.md quotes strings of the file format that look like commands.
   [[ -n "$program" && "$document" != ./weights/* ]] || continue
