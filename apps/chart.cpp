@@ -170,6 +170,29 @@ std::string escape_html(const std::string& text) {
   return escaped;
 }
 
+std::string chart_svg(const Chart& chart, const std::string& title) {
+  constexpr int kWidth = 720, kHeight = 260, kHead = 44;
+  std::string svg = fmt::format(
+      "<svg xmlns='http://www.w3.org/2000/svg' width='{0}' height='{1}' viewBox='0 0 {0} {1}'>\n"
+      "<style>svg {{ font-family:sans-serif; --c1:#2563eb; --c2:#ea580c; --c3:#16a34a; "
+      "--c4:#9333ea; --c5:#0891b2; --c6:#be123c; }} .grid {{ stroke:#e1e5ea; }} "
+      ".tick {{ fill:#5d6673; font-size:12px; }} path {{ fill:none; }} .line {{ stroke-width:2; }} "
+      ".raw {{ opacity:.28; }}</style>\n<rect width='{0}' height='{1}' fill='#ffffff'/>\n"
+      "<text x='12' y='18' font-size='14' font-weight='bold'>{2}</text>\n",
+      kWidth, kHeight + kHead, escape_html(title));
+  int x = 12;
+  for (size_t i = 0; i < chart.series.size(); ++i) {
+    svg += fmt::format(
+        "<rect x='{}' y='27' width='12' height='8' style='fill:{}'/>"
+        "<text class='tick' x='{}' y='36'>{}</text>\n",
+        x, colour_of(chart.series[i], i), x + 16, escape_html(chart.series[i].name));
+    x += 34 + 7 * static_cast<int>(chart.series[i].name.size());
+  }
+  const std::string inner = drawing(chart, title, kWidth, kHeight, "chart");
+  return svg + fmt::format("<svg y='{}' width='{}' height='{}'", kHead, kWidth, kHeight) +
+         inner.substr(std::string("<svg").size()) + "\n</svg>\n";
+}
+
 std::string chart_html(const Chart& chart, const std::string& title) {
   std::string html = "<figure><figcaption><strong>" + escape_html(title) + "</strong>";
   if (chart.series.size() > 1 && chart.legend)

@@ -27,6 +27,9 @@ struct Chart {
 /// the style sheet of the report shows the right one. Colours are CSS variables (--c1 ...).
 std::string chart_html(const Chart& chart, const std::string& title);
 
+/// The chart as an SVG file of its own, on white, with title and legend.
+std::string chart_svg(const Chart& chart, const std::string& title);
+
 /// Round numbers that cover [low, high] with about `count` steps.
 std::vector<double> axis_ticks(double low, double high, int count);
 

@@ -50,13 +50,18 @@ std::string facts(const Config& config, const LogTable& log, const Json& validat
   return html + "</section>\n";
 }
 
+/// A loss of the log over its steps.
+Series loss_series(const LogTable& log, const char* column, const char* name) {
+  const auto *steps = log.find("step"), *values = log.find(column);
+  if (!steps || !values) return {name, {}, {}};
+  return {name, *steps, *values, false, true};
+}
+
 std::string loss_charts(const LogTable& log) {
   const auto* steps = log.find("step");
   if (!steps || steps->empty()) return "<p class='note'>The log has no rows yet.</p>\n";
-  const auto series = [&](const char* column, const char* name) -> Series {
-    const auto* values = log.find(column);
-    if (!values) return {name, {}, {}};
-    return {name, *steps, *values, false, true};
+  const auto series = [&](const char* column, const char* name) {
+    return loss_series(log, column, name);
   };
   std::string html = chart_html({"step", {series("loss", "total")}}, "Total loss");
   html += chart_html(
@@ -181,6 +186,22 @@ std::string base64(const std::vector<uint8_t>& bytes) {
     for (size_t j = 0; j < 4; ++j) text += j <= rest ? kDigits[bits >> (18 - 6 * j) & 63] : '=';
   }
   return text;
+}
+
+void write_loss_curve(const RunFolder& folder, const std::filesystem::path& file) {
+  check(std::filesystem::exists(folder.log()), "{}: holds no log of a run (no log.csv)",
+        folder.root().string());
+  const LogTable log = read_log(folder.log());
+  const auto* steps = log.find("step");
+  check(steps && !steps->empty(), "{}: has no rows yet", folder.log().string());
+  const Chart chart{
+      "step",
+      {loss_series(log, "loss", "total"), loss_series(log, "loss_rpn_class", "RPN class"),
+       loss_series(log, "loss_rpn_box", "RPN box"),
+       loss_series(log, "loss_roi_class", "detector class"),
+       loss_series(log, "loss_roi_box", "detector box")}};
+  const std::string name = std::filesystem::weakly_canonical(folder.root()).filename().string();
+  write_file(file, std::string_view(chart_svg(chart, "Losses of " + name)));
 }
 
 void write_report(const RunFolder& folder) {

@@ -10,6 +10,10 @@ namespace frcnn::apps {
 /// examples/): one file without links to anything else. Throws Error when the folder holds no run.
 void write_report(const RunFolder& folder);
 
+/// Writes the losses over the steps of a run as a drawing of its own. Throws Error when the run has
+/// no log yet.
+void write_loss_curve(const RunFolder& folder, const std::filesystem::path& file);
+
 /// Base64 of bytes, for embedded pictures.
 std::string base64(const std::vector<uint8_t>& bytes);
 

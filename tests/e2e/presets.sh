@@ -53,4 +53,10 @@ expect "resume" "$frcnn" train --resume --preset d2l-resnet18 --out run-d2l-resn
   "${short[@]}" "${head[@]}" --set preprocess.shorter_side=64 --set preprocess.longer_side=64
 refuses "resume with another preset" 2 'cannot become' \
   "$frcnn" train --resume --preset paper-zf --out run-d2l-resnet18 --data data
+# The losses as a drawing.
+expect "report --curve" "$frcnn" report run-paper-zf --curve losses.svg
+holds "report --curve" losses.svg '^<svg xmlns=.*2000/svg'
+holds "report --curve" losses.svg 'detector class'
+refuses "report --curve of no run" 1 'holds no' "$frcnn" report data --curve none.svg
+absent "report --curve of no run" none.svg
 finish
