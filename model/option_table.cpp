@@ -65,7 +65,8 @@ Rows backbone_rows() {
           "same: backbone.weights must have been trained with pictures as [preprocess] makes them; "
           "any: the difference is meant"),
       row("backbone.frozen_until", FIELD(model.backbone.frozen_until),
-          "this layer and all before it are not trained; \"\" all are, \"*\" none is", "original code"),
+          "this layer and all before it are not trained; \"\" all are, \"*\" none is",
+          "original code"),
       row("backbone.tiny_channels", FIELD(model.backbone.tiny_channels), Range{1, 65536}, "",
           "tiny: output channels of each 3x3 convolution"),
       row("backbone.tiny_strides", FIELD(model.backbone.tiny_strides), Range{1, 4}, "",
