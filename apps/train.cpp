@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/commands.h"
 #include "apps/dataset_io.h"
@@ -123,27 +124,31 @@ void check_arguments(const RunFolder& folder, const TrainArguments& arguments) {
 void print_optimizer(const Config& config, const Trainer& trainer) {
   const auto rates = trainer.learning_rates();
   const auto settings = trainer.optimizer_settings();
-  const auto rate_of = [&](const std::string& name) {
+  const auto rate_of = [&](const std::string& name) -> std::optional<double> {
     for (const auto& [group, rate] : rates)
       if (group == name) return rate;
-    return 0.0;
+    return std::nullopt;
   };
   const char* title = "optimiser ";
   for (const auto& [name, rule] : settings) {
     if (name.find(' ') != std::string::npos) continue;  // biases and norms stand in these lines
     const bool moments = rule.has_moments();
-    std::fprintf(
-        stderr, "%s %s\n", title,
-        fmt::format("{}: {}, lr {:g} at step {} (biases {:g}), {} {:g}{}, weight decay {:g}; {}",
-                    name, name_of(rule.method), rate_of(name), trainer.steps(),
-                    rate_of(name + " biases"), moments ? "beta1" : "momentum", rule.momentum,
-                    moments ? fmt::format(", beta2 {:g}", rule.beta2) : "", rule.weight_decay,
-                    rule.schedule.text())
-            .c_str());
+    const auto biases = rate_of(name + " biases");
+    const std::string line = fmt::format(
+        "{}: {}, lr {:g} at step {}{}, {} {:g}{}, weight decay {:g}; {}", name,
+        name_of(rule.method), rate_of(name).value_or(0), trainer.steps(),
+        biases ? fmt::format(" (biases {:g})", *biases) : "", moments ? "beta1" : "momentum",
+        rule.momentum, moments ? fmt::format(", beta2 {:g}", rule.beta2) : "", rule.weight_decay,
+        rule.schedule.text());
+    std::fprintf(stderr, "%s %s\n", title, line.c_str());
     title = "          ";
   }
-  std::fprintf(stderr, "           lr per picture %g\n",
-               config.optimizer.lr / (config.train.batch * config.train.iter_size));
+  const TrainConfig& t = config.train;
+  std::string more =
+      fmt::format("lr per picture {:g}", config.optimizer.lr / (t.batch * t.iter_size));
+  if (t.ema > 0) more += fmt::format("; weights averaged with decay {:g}", t.ema);
+  if (t.precision != "f32") more += fmt::format("; factors rounded to {}", t.precision);
+  std::fprintf(stderr, "           %s\n", more.c_str());
 }
 
 void print_summary(const Config& config, const Dataset& training, const Dataset* validation,

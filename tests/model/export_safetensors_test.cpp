@@ -148,6 +148,9 @@ TEST_CASE("what torchvision cannot follow is named", "[export]") {
   CHECK_THAT(refusal([](ModelConfig& m) { m.rpn.window = 5; }), mentions("rpn.window = 5"));
   CHECK_THAT(refusal([](ModelConfig& m) { m.roi.hidden = {7}; }), mentions("roi.hidden"));
   CHECK_THAT(refusal([](ModelConfig& m) { m.roi.hidden = {7, 8}; }), mentions("roi.hidden"));
+  CHECK_THAT(refusal([](ModelConfig& m) { m.roi.class_loss = "sigmoid"; }),
+             mentions("roi.class_loss = \"sigmoid\": torchvision's head takes scores by softmax"));
+  CHECK(refusal([](ModelConfig& m) { m.roi.class_loss = "focal"; }).empty());
 }
 
 }  // namespace

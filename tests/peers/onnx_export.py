@@ -40,6 +40,7 @@ CASES = {
     "legacy": (TINY, 80, ["roi.layer=roi_align_legacy", "roi.sampling_ratio=0"]),
     "adaptive": (TINY, 80, ["roi.layer=roi_align", "roi.sampling_ratio=0"]),
     "sigmoid": (TINY, 80, ["rpn.objectness=sigmoid", "rpn.size_filter=after"]),
+    "one_vs_all": (TINY, 80, ["roi.class_loss=sigmoid", "train.ema=0.9", "roi.box_loss=giou"]),
     "agnostic": (TINY, 80, ["roi.class_agnostic=true", "roi.box_mean=[0.02, -0.01, 0.1, 0.05]"]),
     "bgr": (TINY, 80, ["preprocess.channels=bgr", "preprocess.rounding=floor",
                        "preprocess.mean=[102.9801, 115.9465, 122.7717]",

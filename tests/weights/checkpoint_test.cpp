@@ -12,6 +12,7 @@
 #include "tests/support/catch.h"
 #include "tests/support/support.h"
 #include "weights/hdf5_handle.h"
+#include "weights/weight_file.h"
 
 namespace frcnn {
 namespace {
@@ -93,6 +94,30 @@ TEST_CASE("checkpoint: everything comes back") {
     }
   }
   CHECK(!fs::exists(dir.path() / "model.h5.tmp"));
+}
+
+TEST_CASE("checkpoint: averages come back, and are the weights that other programs import") {
+  const test::TempDir dir;
+  const fs::path with = dir.path() / "with.h5", without = dir.path() / "without.h5";
+  Checkpoint saved = example();
+  save_checkpoint(without, saved);
+  const std::vector<float> averages = {9, 8, 7, 6, 5, 4};
+  saved.averages["backbone.conv1.weight"] = Tensor::from(Shape{2, 3}, averages);
+  save_checkpoint(with, saved);
+  const Checkpoint loaded = load_checkpoint(with);
+  REQUIRE(loaded.averages.size() == 1);
+  CHECK(loaded.averages.at("backbone.conv1.weight").to_vector<float>() == averages);
+  CHECK(loaded.parameters.at("backbone.conv1.weight").to_vector<float>()[1] == -2);
+  CHECK(load_checkpoint(without).averages.empty());
+  const auto imported = [](const fs::path& file, const std::string& name) {
+    const auto weights = WeightFile::open(file);
+    for (const WeightEntry& entry : weights->entries())
+      if (entry.name == name) return weights->read(entry).to_vector<float>();
+    return std::vector<float>();
+  };
+  CHECK(imported(with, "backbone.conv1.weight") == averages);
+  CHECK(imported(without, "backbone.conv1.weight")[1] == -2);
+  CHECK(imported(with, "head.fc6.weight") == imported(without, "head.fc6.weight"));
 }
 
 TEST_CASE("checkpoint: a blocked tensor is stored in logical order") {
