@@ -253,7 +253,7 @@ Series validations_of(const fs::path& file, SweepMetric metric) {
   try {
     const auto content = nlohmann::json::parse(MetricsFile(file).text());
     for (const auto& entry : content["validations"]) {
-      if (!entry.at(key).is_number()) continue;
+      if (!entry.contains(key) || !entry[key].is_number()) continue;
       series.x.push_back(entry["step"].get<double>());
       series.y.push_back(entry[key].get<double>());
     }

@@ -44,7 +44,8 @@ void read_validations(const fs::path& file, int64_t until, RunResult& result) {
     for (const Json& entry : content["validations"]) {
       if (until > 0 && entry["step"].get<int64_t>() > until) break;
       const auto value = [&](const char* name) {
-        return entry.at(name).is_number() ? entry.at(name).get<double>() : kNaN;
+        const bool known = entry.contains(name) && entry[name].is_number();
+        return known ? entry[name].get<double>() : kNaN;
       };
       result.map_area = value("map_area");
       result.map_11point = value("map_voc07_11point");
@@ -211,7 +212,8 @@ std::string results_table(const Sweep& sweep, const SweepResults& results) {
       row.push_back(setting_text(plan.combinations[c.combination], key));
     row.push_back(value_text(c.mean));
     if (plan.seeded) {
-      row.push_back(value_text(c.low) + " - " + value_text(c.high));
+      const bool known = std::isfinite(c.mean);
+      row.push_back(known ? value_text(c.low) + " - " + value_text(c.high) : "-");
       row.push_back(std::to_string(c.runs.size()));
     }
     if (plan.metric != SweepMetric::loss) row.push_back(value_text(c.loss));

@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -92,7 +93,7 @@ void Progress::update(int64_t done, const std::string& detail) {
   done_ = done;
   detail_ = detail;
   const auto now = Clock::now();
-  const double pause = terminal_ ? 0.1 : drawn_ ? 10 : 2;
+  const double pause = terminal_ ? 0.1 : drawn_ ? std::clamp(seconds() / 30, 10.0, 300.0) : 2;
   if (seconds_between(last_draw_, now) < pause) return;
   last_draw_ = now;
   draw(false);

@@ -29,7 +29,8 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   /// `done` items are finished; `detail` follows ("loss 0.52  data 3 %"). Cheap: draws at most ten
-  /// times a second on a terminal and every 10 seconds elsewhere.
+  /// times a second on a terminal, elsewhere every 10 seconds, after 5 minutes less and less often
+  /// (every 5 minutes at last), so that the file of a long run stays readable.
   void update(int64_t done, const std::string& detail);
   /// Prints a line of its own above the progress.
   void note(const std::string& line);

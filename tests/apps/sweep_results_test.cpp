@@ -72,6 +72,10 @@ TEST_CASE("B6: what a run has reached is read from its log and validations") {
   CHECK(half.map_area == 0.4);
   CHECK(std::isnan(read_run_result(run, 49).map_area));
   CHECK(std::isnan(read_run_result(f.folder.run(f.sweep.plan.runs[1])).loss));
+  // Validations that know no mAP.
+  write_file(run.metrics(), std::string_view("{\"validations\": [{\"step\": 100}]}"));
+  CHECK(std::isnan(read_run_result(run).map_area));
+  CHECK_NOTHROW(write_results(f.folder, f.sweep));
 }
 
 TEST_CASE("B6: combinations are ranked by the mean over their seeds, failed ones last") {
