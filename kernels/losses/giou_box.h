@@ -42,8 +42,8 @@ FRCNN_HOST_DEVICE Interval decoded(const BoxCodecParams& codec, const T* delta, 
   const double centre = static_cast<double>(delta[axis]) * codec.std[static_cast<size_t>(axis)] +
                         codec.mean[static_cast<size_t>(axis)];
   double log_side =
-      static_cast<double>(delta[axis + 2]) * codec.std[static_cast<size_t>(axis + 2)] +
-      codec.mean[static_cast<size_t>(axis + 2)];
+      static_cast<double>(delta[axis + 2]) * codec.std[static_cast<size_t>(axis) + 2] +
+      codec.mean[static_cast<size_t>(axis) + 2];
   *cut = limit && log_side > kMaxLogScale;
   if (*cut) log_side = kMaxLogScale;
   const double half = 0.5 * std::exp(log_side);
@@ -79,7 +79,7 @@ FRCNN_HOST_DEVICE double giou_loss_of(const BoxCodecParams& codec, const T* pred
                           by_hull * here.hull_high * across.hull;
       gradient[axis] = (low + high) * codec.std[static_cast<size_t>(axis)];
       gradient[axis + 2] =
-          cut[axis] ? 0 : 0.5 * (high - low) * side * codec.std[static_cast<size_t>(axis + 2)];
+          cut[axis] ? 0 : 0.5 * (high - low) * side * codec.std[static_cast<size_t>(axis) + 2];
     }
   }
   return 2 - common / joint - joint / hull;
