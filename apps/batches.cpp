@@ -25,6 +25,7 @@ ModelInput to_model_input(const std::vector<Sample>& samples) {
     out += 3 * height * width;
     input.sizes.push_back(
         {s.height, s.width, s.scale_y, s.scale_x, s.padded_height, s.padded_width});
+    input.names.push_back(s.id);
   }
   return input;
 }

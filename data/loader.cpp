@@ -31,6 +31,12 @@ bool epoch_flip(uint64_t seed, int64_t epoch, int64_t index) {
   return (kernels::random_bits(key, static_cast<uint64_t>(index)) >> 31) != 0;
 }
 
+int64_t epoch_scale(uint64_t seed, int64_t epoch, int64_t index, int64_t choices) {
+  const kernels::RandomKey key{seed, kernels::kStreamAugment + kernels::kStreamStride,
+                               static_cast<uint64_t>(epoch)};
+  return kernels::random_below(key, static_cast<uint64_t>(index), static_cast<uint32_t>(choices));
+}
+
 /// The stream is a sequence of tickets 0, 1, 2 ...: one picture each. Workers draw tickets in order
 /// and put the sample into slot ticket % slots; the consumer empties the slots in ticket order. A
 /// worker may draw a ticket only while it is less than `slots` ahead of the consumer, so that its
@@ -120,7 +126,11 @@ void Loader::State::produce(const Ticket& ticket, Slot& result) const {
           "{}: expected a picture of {}x{} as in its annotation, found {}x{}", record.path.string(),
           record.width, record.height, image.width, image.height);
     const bool flip = settings.flip && epoch_flip(settings.seed, ticket.epoch, ticket.index);
-    result.sample = make_sample(image, record, settings.input, flip);
+    InputSettings input = settings.input;
+    if (const auto sides = static_cast<int64_t>(settings.shorter_sides.size()); sides > 0)
+      input.shorter_side = settings.shorter_sides[static_cast<size_t>(
+          epoch_scale(settings.seed, ticket.epoch, ticket.index, sides))];
+    result.sample = make_sample(image, record, input, flip);
     result.sample->index = ticket.index;
   } catch (const Error&) {
     result.error = std::current_exception();

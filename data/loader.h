@@ -17,6 +17,7 @@ struct LoaderSettings {
   bool flip = true;     ///< each picture mirrored with probability 1/2, decided anew each epoch
   int workers = 1;      ///< decoding threads
   int prefetch = 4;     ///< batches ready or in work ahead of the consumer, at least 1
+  std::vector<int> shorter_sides;  ///< multi-scale: one of them in place of input.shorter_side
   bool endless = true;  ///< false: next() ends after one epoch (the last batch may be smaller)
 };
 
@@ -40,6 +41,9 @@ std::vector<int64_t> epoch_order(int64_t images, uint64_t seed, int64_t epoch);
 
 /// Whether picture `index` is mirrored in an epoch: depends only on (seed, epoch, index).
 bool epoch_flip(uint64_t seed, int64_t epoch, int64_t index);
+
+/// Which of `choices` scales picture `index` has in an epoch: depends only on (seed, epoch, index).
+int64_t epoch_scale(uint64_t seed, int64_t epoch, int64_t index, int64_t choices);
 
 /// Decodes and transforms pictures on worker threads, ahead of its consumer. What next() returns
 /// depends only on data set, settings and start, never on the number of workers or their timing. An

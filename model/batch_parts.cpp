@@ -36,12 +36,17 @@ BatchPart part(const ModelInput& batch, size_t first, size_t count) {
   const auto [height, width] = frame(batch, first);
   BatchPart result;
   result.first = first;
+  result.input = batch;
   result.input.images = cut(batch.images, first, count, height, width);
   const auto begin = batch.sizes.begin() + static_cast<std::ptrdiff_t>(first);
   result.input.sizes.assign(begin, begin + static_cast<std::ptrdiff_t>(count));
   if (!batch.regions.empty()) {
     const auto regions = batch.regions.begin() + static_cast<std::ptrdiff_t>(first);
     result.input.regions.assign(regions, regions + static_cast<std::ptrdiff_t>(count));
+  }
+  if (!batch.names.empty()) {
+    const auto names = batch.names.begin() + static_cast<std::ptrdiff_t>(first);
+    result.input.names.assign(names, names + static_cast<std::ptrdiff_t>(count));
   }
   return result;
 }

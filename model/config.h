@@ -25,6 +25,7 @@ struct PreprocessConfig {
   std::string rounding = "nearest";  // of the resized size: "nearest" | "floor" (torchvision)
   int pad_multiple = 1;              // zero rows and columns are added to reach a multiple of this
   bool keep_aspect = true;           // false: both sides are stretched to the two sizes
+  std::vector<int> train_shorter_sides = {};  // multi-scale training; empty: shorter_side
 };
 
 struct InitConfig {

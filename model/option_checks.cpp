@@ -22,6 +22,12 @@ void check_model(const ModelConfig& model, const std::string& name) {
   require(pre.shorter_side <= pre.longer_side, name,
           "preprocess.shorter_side = {} must not be above preprocess.longer_side = {}",
           pre.shorter_side, pre.longer_side);
+  for (const int side : pre.train_shorter_sides)
+    require(
+        side <= pre.longer_side, name,
+        "preprocess.train_shorter_sides has {}, which must not be above preprocess.longer_side = "
+        "{}",
+        side, pre.longer_side);
   const auto& backbone = model.backbone;
   require(backbone.tiny_channels.size() == backbone.tiny_strides.size(), name,
           "backbone.tiny_channels has {} values but backbone.tiny_strides has {}",

@@ -33,6 +33,12 @@ Rows preprocess_rows() {
           "the picture's shorter side is scaled to this", "section 3.3"),
       row("preprocess.longer_side", FIELD(model.preprocess.longer_side), kCount, "pixels",
           "unless the longer side would pass this", "original code"),
+      maybe_empty(
+          row("preprocess.train_shorter_sides", FIELD(model.preprocess.train_shorter_sides), kCount,
+              "pixels",
+              "multi-scale training: each picture's shorter side is one of these, drawn anew "
+              "each epoch; []: always shorter_side",
+              "Fast R-CNN, section 5.2")),
       row("preprocess.keep_aspect", FIELD(model.preprocess.keep_aspect),
           "false: the shorter side becomes shorter_side and the longer one longer_side, whatever "
           "the picture's shape was",

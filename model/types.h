@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "engine/tensor.h"
@@ -25,6 +26,7 @@ struct ModelInput {
   /// Given proposals of each image in pixels of the network's input, which take the place of the
   /// RPN's; empty: the RPN's.
   std::vector<std::vector<Box>> regions = {};
+  std::vector<std::string> names = {};  ///< N or none: the images' names, for messages
 };
 
 /// Labelled objects of one image, in pixels of the network's input.

@@ -102,6 +102,45 @@ TEST_CASE("Loader: any number of workers gives the same stream") {
   CHECK(take(other, 12) != expected);
 }
 
+TEST_CASE("Loader: multi-scale sizes follow from seed, epoch and picture alone") {
+  const LoaderSet data(7);
+  LoaderSettings settings = small_settings();
+  settings.shorter_sides = {12, 18, 24};
+  const auto sizes = [&](const LoaderSettings& s, LoaderCursor start, int batches) {
+    Loader loader(data.set, s, start);
+    std::vector<std::tuple<std::string, int, int>> all;
+    for (int i = 0; i < batches; ++i)
+      for (const Sample& x : loader.next().samples) all.emplace_back(x.id, x.height, x.width);
+    return all;
+  };
+  settings.batch = 1;
+  const auto whole = sizes(settings, {}, 21);
+  std::set<int> heights;
+  int changed = 0;
+  for (size_t i = 0; i < whole.size(); ++i) {
+    const auto& [id, h, w] = whole[i];
+    heights.insert(h);
+    CHECK(w == h * 4 / 3);
+    const auto epoch = static_cast<int64_t>(i / 7);
+    const auto index = std::stoll(id.substr(1));
+    CHECK(h == settings.shorter_sides[static_cast<size_t>(epoch_scale(5, epoch, index, 3))]);
+    changed += epoch_scale(5, epoch, index, 3) != epoch_scale(5, epoch + 1, index, 3);
+  }
+  CHECK(heights == std::set<int>{12, 18, 24});
+  CHECK(changed > 5);
+  settings.workers = 3;
+  CHECK(sizes(settings, {}, 21) == whole);
+  const auto rest = sizes(settings, {1, 2}, 12);
+  CHECK(std::equal(rest.begin(), rest.end(), whole.begin() + 9));
+  // A batch holds its pictures in order of their sizes.
+  settings.batch = 5;
+  Loader loader(data.set, settings);
+  const Batch batch = loader.next();
+  CHECK(std::is_sorted(batch.samples.begin(), batch.samples.end(),
+                       [](const Sample& a, const Sample& b) { return a.height < b.height; }));
+  CHECK(batch.samples.front().height < batch.samples.back().height);
+}
+
 TEST_CASE("Loader: each epoch holds every picture once, batches run over its end") {
   const LoaderSet data(7);
   Loader loader(data.set, small_settings());
