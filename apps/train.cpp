@@ -8,6 +8,8 @@
 #include "apps/commands.h"
 #include "apps/dataset_io.h"
 #include "apps/evaluation_text.h"
+#include "apps/overfit.h"
+#include "apps/preflight.h"
 #include "apps/presets.h"
 #include "apps/program_device.h"
 #include "apps/stop_signal.h"
@@ -34,7 +36,7 @@ std::string toml_string(const std::string& text) {
 struct TrainArguments {
   std::string config, preset, data, out, list_options, backbone, cut;
   std::vector<std::string> overrides;
-  int64_t stop_after = 0;
+  int64_t stop_after = 0, overfit = 0, overfit_steps = 1000;
   bool resume = false, json = false, strict = false, list_presets = false, print_config = false;
 
   bool names_settings() const { return !config.empty() || !preset.empty(); }
@@ -199,6 +201,7 @@ void print_summary(const Config& config, const Dataset& training, const Dataset*
                    static_cast<double>(training.images.size()),
                static_cast<unsigned long>(t.seed));
   print_optimizer(config, trainer);
+  std::fputs(preflight(config, training, trainer).c_str(), stderr);
   if (trainer.steps() > 0)
     std::fprintf(stderr, "resumed    at step %ld\n", static_cast<long>(trainer.steps()));
 }
@@ -272,6 +275,23 @@ int print_config(const TrainArguments& arguments) {
   return kDone;
 }
 
+/// `--overfit N`: writes nothing but its verdict.
+int train_overfit(const TrainArguments& arguments) {
+  const Config config = requested_config(arguments);
+  if (arguments.data.empty()) throw UsageError("train needs --data DIR");
+  const Dataset training =
+      open_dataset(arguments.data, config.data.train_split, config.data, arguments.strict);
+  require_not_empty(training, true);
+  catch_stop_signals();
+  const OverfitResult result = overfit(config, training, arguments.overfit, arguments.overfit_steps,
+                                       program_device().device);
+  if (stop_requested()) return stop_exit_code();
+  for (const std::string& hint : result.hints)
+    std::fprintf(stderr, "hint       %s\n", hint.c_str());
+  std::printf("%s\n", verdict(result).c_str());
+  return result.passed ? kDone : kFailed;
+}
+
 int list_options(const std::string& form) {
   std::fputs((form == "markdown" ? options_markdown() : options_text()).c_str(), stdout);
   return kDone;
@@ -317,6 +337,17 @@ void add_train(CLI::App& app, Action& action) {
           "rates follow the whole run")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 60))
       ->type_name("STEP");
+  command
+      ->add_option(
+          "--overfit", a->overfit,
+          "test of the set-up: learn this many pictures by heart (docs/before-training.md); "
+          "exit code 1 when mAP 1 is not reached; needs no --out")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->type_name("N");
+  command->add_option("--overfit-steps", a->overfit_steps, "most steps of that test")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str()
+      ->type_name("STEPS");
   command->add_flag("--strict", a->strict, "any defect of the data set is an error");
   command->add_flag("--json", a->json, "print the validation results as JSON");
   command
@@ -337,13 +368,16 @@ void add_train(CLI::App& app, Action& action) {
       action = [] { return list_presets(); };
       return;
     }
+    backbone_settings(*a);
     if (a->print_config) {
-      backbone_settings(*a);
       action = [a] { return print_config(*a); };
       return;
     }
+    if (a->overfit > 0) {
+      action = [a] { return train_overfit(*a); };
+      return;
+    }
     if (a->out.empty()) throw CLI::RequiredError("--out");
-    backbone_settings(*a);
     action = [a] {
       precision_setting(*a);
       return train(*a);

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+
+#include "engine/device.h"
+
+namespace frcnn {
+
+/// Bytes that tensors of this program could still take on the device: what its allocator keeps for
+/// reuse and what the system has left, or what --mem-limit leaves of them. On the CPU the system's
+/// are MemAvailable of /proc/meminfo, or less where a control group (a container) has a limit; on a
+/// GPU its free memory. nullopt where the system does not tell.
+std::optional<size_t> available_memory(Device device);
+
+}  // namespace frcnn
