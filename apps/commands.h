@@ -27,6 +27,7 @@ void add_inspect(CLI::App& app, Action& action);
 void add_backbone(CLI::App& app, Action& action);
 void add_synth(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);
+void add_replay(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_import(CLI::App& app, Action& action);
 void add_export(CLI::App& app, Action& action);

@@ -72,6 +72,8 @@ Findings inspect_checkpoint(const fs::path& file, bool tensors) {
     if (!key.starts_with("log."))
       out.text += fmt::format("{} {}\n", padded("  " + key, 11), training[key].dump());
   }
+  const std::string md5 = state_md5(c);
+  out.text += fmt::format("state md5   {}\n", md5);
   if (tensors)
     for (const auto& [name, tensor] : c.parameters)
       out.text += fmt::format("  {} {} {}\n", padded(name, 40), name_of(tensor.dtype()),
@@ -82,6 +84,7 @@ Findings inspect_checkpoint(const fs::path& file, bool tensors) {
               {"program_version", c.program_version},
               {"classes", c.classes},
               {"training", training},
+              {"state_md5", md5},
               {"parameters", tensor_list(c.parameters)},
               {"buffers", tensor_list(c.buffers)},
               {"optimizer", tensor_list(c.optimizer)},

@@ -21,6 +21,7 @@ namespace frcnn::apps {
 ///   log.csv          losses, learning rates, speed
 ///   metrics.json     validations
 ///   examples/        validation pictures with boxes
+///   nan-step-12.capsule.h5   where training met a number that is not finite (docs/exactness.md)
 ///   report.html
 ///   output.log       of a run of a sweep: what it printed
 class RunFolder {

@@ -10,6 +10,7 @@
 #include "apps/dataset_io.h"
 #include "apps/evaluation_text.h"
 #include "apps/examples.h"
+#include "apps/nan_report.h"
 #include "apps/report.h"
 #include "apps/stop_signal.h"
 #include "apps/terminal.h"
@@ -30,6 +31,7 @@ LoaderSettings loader_settings(const Config& config) {
   settings.batch = config.train.batch;
   settings.seed = config.train.seed;
   settings.flip = config.data.flip;
+  settings.shorter_sides = config.model.preprocess.train_shorter_sides;
   settings.workers = config.data.workers;
   settings.prefetch = config.data.prefetch;
   return settings;
@@ -199,6 +201,7 @@ void TrainRun::write_log_row(const Loader& loader) {
 void TrainRun::save() {
   add_to_window(trainer_->collect());
   Checkpoint checkpoint = trainer_->checkpoint(cursor_.epoch, cursor_.position);
+  trainer_->check_finite(checkpoint);
   checkpoint.program_version = program_version();
   checkpoint.training["data"] = fingerprint(training_);
   window_.store(checkpoint);
@@ -283,7 +286,11 @@ bool TrainRun::run() {
     if (validation_due() && !metrics_.has(trainer_->steps())) validate();
     if (stop_requested() || at_stop()) break;
     if (!stage_done()) {
-      train();
+      try {
+        train();
+      } catch (const NonFiniteError& error) {
+        stop_with_capsule(*trainer_, training_, folder_, error.what());
+      }
     } else if (remaining() > 0) {
       prepared = next_stage();
     } else {

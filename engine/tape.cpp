@@ -40,6 +40,7 @@ Tape::NoGrad::~NoGrad() {
 
 bool Tape::recording(std::initializer_list<const Tensor*> inputs) {
   if (!active_tape) return false;
+  if (active_tape->watcher_) return true;
   for (const Tensor* input : inputs)
     if (input->requires_grad()) return true;
   return false;
@@ -49,6 +50,7 @@ void Tape::record(std::string name, const std::vector<Tensor>& inputs,
                   const std::vector<Tensor>& outputs, BackwardFunction backward) {
   FRCNN_INVARIANT(active_tape != nullptr);
   Tape& tape = *active_tape;
+  if (tape.watcher_) name = tape.watcher_(name, inputs, outputs);
   Node node{std::move(name), {}, {}, std::move(backward)};
   for (const Tensor& tensor : inputs) {
     Input input;

@@ -49,7 +49,7 @@ class Tape {
   };
 
   /// True when an operation on `inputs` must be recorded: a tape is active on this thread and one
-  /// of the inputs requires a gradient.
+  /// of the inputs requires a gradient (or the tape is watched).
   static bool recording(std::initializer_list<const Tensor*> inputs);
 
   /// Appends an operation to this thread's tape and marks the outputs as requiring a gradient. Call
@@ -66,6 +66,13 @@ class Tape {
   /// "input 0", gradient). For the search of the first non-finite tensor.
   using Observer = std::function<void(const std::string&, const std::string&, const Tensor&)>;
   void set_observer(Observer observer) { observer_ = std::move(observer); }
+
+  /// Called with every operation right after it ran: its name, inputs and outputs. What it returns
+  /// is the operation's name from then on, also for the observer. While there is one, operations
+  /// whose inputs need no gradient are recorded too. For the same search.
+  using Watcher = std::function<std::string(const std::string&, const std::vector<Tensor>&,
+                                            const std::vector<Tensor>&)>;
+  void set_watcher(Watcher watcher) { watcher_ = std::move(watcher); }
 
   size_t size() const { return nodes_.size(); }
   /// Number of gradient buffers alive; 0 before and after backward().
@@ -94,6 +101,7 @@ class Tape {
       gradients_;                                // of tensors whose producer is still to be walked
   std::unordered_map<uint64_t, bool> produced_;  // ids of this tape's outputs
   Observer observer_;
+  Watcher watcher_;
 };
 
 /// What a backward function sees of its operation.

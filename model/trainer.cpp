@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "engine/tape.h"
+#include "kernels/elementwise/reductions.h"
 #include "model/optimizer_groups.h"
 #include "model/options.h"
 #include "model/weight_import.h"
@@ -98,9 +99,11 @@ Trainer::Trainer(const Config& config, const std::vector<std::string>& classes,
 void Trainer::accumulate(const ModelInput& input, const std::vector<GroundTruth>& truth,
                          std::optional<Samples>* samples) {
   const PrecisionScope precision(precision_);
+  keep(input, truth);
   if (gpu_ && !(samples && samples->has_value())) return gpu_accumulate(input, truth);
   const PassKey key{config_.train.seed, static_cast<uint64_t>(pass_number())};
   Tape tape;
+  if (watch_) watch_(tape);
   Losses losses;
   {
     Tape::Scope recording(tape);
@@ -114,13 +117,38 @@ void Trainer::accumulate(const ModelInput& input, const std::vector<GroundTruth>
       {"total", &losses.total, &sums_.total}};
   for (const auto& [name, loss, sum] : terms) {
     const double value = loss->item();
-    check(std::isfinite(value),
+    if (!std::isfinite(value))
+      throw NonFiniteError(fmt::format(
           "[train] step {}: the loss {} is {}; lower optimizer.lr or look at the data of this step",
-          steps() + 1, name, value);
+          steps() + 1, name, value));
     *sum += value;
   }
   tape.backward(losses.total);
   ++passes_;
+}
+
+void Trainer::keep(const ModelInput& input, const std::vector<GroundTruth>& truth) {
+  if (!gpu_ && passes_ == 0) kept_.clear();
+  kept_.push_back({steps() + 1, input, truth});
+  if (!gpu_) return;
+  size_t bytes = 0;
+  for (const KeptPass& pass : kept_) bytes += pass.input.images.stored_bytes();
+  for (; bytes > kKeptBytes && kept_.size() > 1; kept_.pop_front())
+    bytes -= kept_.front().input.images.stored_bytes();
+}
+
+void Trainer::check_finite(const Checkpoint& checkpoint) const {
+  for (const TensorMap* part : {&checkpoint.parameters, &checkpoint.buffers, &checkpoint.optimizer})
+    for (const auto& [name, tensor] : *part) {
+      const Tensor values = tensor.to(Device{});
+      if (values.dtype() != DType::f32) continue;
+      const int64_t at =
+          kernels::cpu::first_non_finite(values.stored_elements(), values.data<float>());
+      if (at >= 0)
+        throw NonFiniteError(fmt::format(
+            "[train] the update of step {} made {} non-finite (element {}); lower optimizer.lr",
+            steps(), name, at));
+    }
 }
 
 StepStats Trainer::update() {
@@ -130,7 +158,11 @@ StepStats Trainer::update() {
        {&stats.total, &stats.rpn_class, &stats.rpn_box, &stats.roi_class, &stats.roi_box})
     *value /= passes_;
   stats.learning_rates = optimizer_.learning_rates();
-  optimizer_.step(1.0 / passes_, config_.optimizer.clip_norm);
+  try {
+    optimizer_.step(1.0 / passes_, config_.optimizer.clip_norm);
+  } catch (const Error& error) {  // a gradient; nothing was changed
+    throw NonFiniteError(error.what());
+  }
   optimizer_.zero_grad();
   if (gpu_)
     stats.updates = 0;

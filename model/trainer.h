@@ -1,12 +1,15 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/gpu_math.h"
 #include "engine/optimizer.h"
+#include "engine/tape.h"
 #include "model/config.h"
 #include "model/faster_rcnn.h"
 #include "model/schemes.h"
@@ -21,6 +24,20 @@ struct StepStats {
   double total = 0, rpn_class = 0, rpn_box = 0, roi_class = 0, roi_box = 0;
   double grad_norm = 0;  ///< 0 unless optimizer.clip_norm is set
   std::vector<std::pair<std::string, double>> learning_rates;  ///< by parameter group
+};
+
+/// A loss, gradient or weight was NaN or infinite. The trainer is in the state before the step then
+/// (on a GPU: as the device was found), and keeps the step's passes.
+class NonFiniteError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// What accumulate() was given.
+struct KeptPass {
+  int64_t step = 0;  ///< number of the update that it belongs to, from 1
+  ModelInput input;
+  std::vector<GroundTruth> truth;
 };
 
 /// Trains a Faster R-CNN through one stage of a run (model/schemes.h): per update, train.iter_size
@@ -73,6 +90,16 @@ class Trainer {
   /// first parameter that is missing, left over or of another shape.
   void restore(const Checkpoint& checkpoint);
 
+  /// The passes of the update in progress, or of the last one before the next begins. On a GPU
+  /// those since collect(), as far as they fit kKeptBytes. They share the memory of what was given.
+  const std::deque<KeptPass>& kept_passes() const { return kept_; }
+  static constexpr size_t kKeptBytes = size_t{256} << 20;
+  /// Called with the tape of each coming pass on the CPU before it runs (model/non_finite.h).
+  void watch_tapes(std::function<void(Tape&)> watch) { watch_ = std::move(watch); }
+  /// Throws NonFiniteError naming the first parameter of a checkpoint of this trainer that is not
+  /// finite: that no state is saved with which nothing can be begun.
+  void check_finite(const Checkpoint& checkpoint) const;
+
   FasterRcnn& model() { return *model_; }
   const TrainStage& stage() const { return stage_; }
   size_t stage_number() const { return stage_number_; }  ///< from 0
@@ -107,6 +134,9 @@ class Trainer {
   void gpu_accumulate(const ModelInput& input, const std::vector<GroundTruth>& truth);
   void gpu_part(const ModelInput& input, const std::vector<GroundTruth>& truth, uint64_t number,
                 double share_of_batch, bool first);
+  void keep(const ModelInput& input, const std::vector<GroundTruth>& truth);
+  std::deque<KeptPass> kept_;
+  std::function<void(Tape&)> watch_;
   int passes_ = 0;
   StepStats sums_;
   std::shared_ptr<GpuState> gpu_;

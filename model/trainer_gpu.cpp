@@ -162,11 +162,17 @@ StepStats Trainer::collect() {
   GpuState& state = *gpu_;
   const std::vector<double> sums = state.sums.to_vector<double>();
   for (size_t i = 0; i < kLossNames.size(); ++i)
-    check(std::isfinite(sums[i]),
+    if (!std::isfinite(sums[i]))
+      throw NonFiniteError(fmt::format(
           "[train] steps {} to {}: the loss {} is {}; lower optimizer.lr or look at the data of "
           "these steps",
-          state.updates_before + 1, steps(), kLossNames[i], sums[i]);
-  optimizer_.check_device();
+          state.updates_before + 1, steps(), kLossNames[i], sums[i]));
+  try {
+    optimizer_.check_device();
+  } catch (const Error& error) {
+    throw NonFiniteError(error.what());
+  }
+  kept_.clear();
   double* const values[] = {&stats.total, &stats.rpn_class, &stats.rpn_box, &stats.roi_class,
                             &stats.roi_box};
   for (size_t i = 0; i < kLossNames.size(); ++i)

@@ -2,6 +2,7 @@
 
 #include "kernels/launch/check.h"
 #include "weights/checkpoint_format.h"
+#include "weights/md5.h"
 
 namespace frcnn {
 namespace {
@@ -30,7 +31,7 @@ const T& training_value(const Checkpoint& checkpoint, const std::string& key, co
 
 }  // namespace
 
-void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkpoint) {
+TensorFile to_tensor_file(const Checkpoint& checkpoint) {
   TensorFile content;
   content.root.attributes = {{"program_version", checkpoint.program_version},
                              {"config", checkpoint.config},
@@ -47,12 +48,18 @@ void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkp
   auto& training = content.groups["training"].attributes;
   for (const auto& [key, value] : checkpoint.training)
     std::visit([&, &name = key](const auto& v) { training.emplace(name, v); }, value);
-  save_tensor_file(file, kKind, content);
+  return content;
+}
+
+void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkpoint) {
+  save_tensor_file(file, kKind, to_tensor_file(checkpoint));
 }
 
 Checkpoint load_checkpoint(const std::filesystem::path& file) {
-  const std::string name = file.string();
-  TensorFile content = load_tensor_file(file, kKind);
+  return to_checkpoint(load_tensor_file(file, kKind), file.string());
+}
+
+Checkpoint to_checkpoint(TensorFile content, const std::string& name) {
   Checkpoint checkpoint;
   checkpoint.program_version = root_value<std::string>(name, content, "program_version", "text");
   checkpoint.config = root_value<std::string>(name, content, "config", "text");
@@ -83,6 +90,22 @@ Checkpoint load_checkpoint(const std::filesystem::path& file) {
       fail("{}: training attribute '{}' is a list, expected one value", name, key);
   }
   return checkpoint;
+}
+
+std::string state_md5(const Checkpoint& checkpoint) {
+  Md5 md5;
+  const auto add = [&](const std::string& text) { md5.add(text.c_str(), text.size() + 1); };
+  for (const TensorMap* part : {&checkpoint.parameters, &checkpoint.buffers, &checkpoint.optimizer})
+    for (const auto& [name, tensor] : *part) {
+      add(name);
+      add(tensor.shape().string());
+      Tensor plain = tensor.to(Device{});
+      if (plain.rank() == 4) plain = plain.to_block(1);
+      md5.add(plain.raw(), plain.stored_bytes());
+    }
+  if (checkpoint.training.contains("step"))
+    add(fmt::format("{}", checkpoint.training_int("step")));
+  return md5.finish();
 }
 
 int64_t Checkpoint::training_int(const std::string& key) const {

@@ -35,6 +35,16 @@ struct Checkpoint {
   const std::string& training_string(const std::string& key) const;
 };
 
+/// The content of a checkpoint's file, and back, for files that hold a state of training and more
+/// (model/nan_capsule.h). `name` begins the messages of the Errors about what is missing.
+TensorFile to_tensor_file(const Checkpoint& checkpoint);
+Checkpoint to_checkpoint(TensorFile content, const std::string& name);
+
+/// MD5 of all that training has made: names, shapes and bytes of parameters, buffers and optimiser
+/// state, and the step. Equal for runs that computed the same bits, whatever settings that don't
+/// touch the result (threads of the loader, how often checkpoints are written) they had.
+std::string state_md5(const Checkpoint& checkpoint);
+
 /// Writes `file` as a whole or not at all: to "<file>.tmp" beside it, synced to the disk, then
 /// renamed. The same content gives the same bytes. Throws Error (folder missing or not writable,
 /// disk full, ...) and removes the temporary file.
