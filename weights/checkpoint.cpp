@@ -103,8 +103,7 @@ std::string state_md5(const Checkpoint& checkpoint) {
       if (plain.rank() == 4) plain = plain.to_block(1);
       md5.add(plain.raw(), plain.stored_bytes());
     }
-  if (checkpoint.training.contains("step"))
-    add(fmt::format("{}", checkpoint.training_int("step")));
+  if (checkpoint.training.contains("step")) add(fmt::format("{}", checkpoint.training_int("step")));
   return md5.finish();
 }
 
