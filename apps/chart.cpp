@@ -174,8 +174,7 @@ std::string chart_svg(const Chart& chart, const std::string& title) {
   constexpr int kWidth = 720, kHeight = 260, kHead = 44;
   std::string svg = fmt::format(
       "<svg xmlns='http://www.w3.org/2000/svg' width='{0}' height='{1}' viewBox='0 0 {0} {1}'>\n"
-      "<style>svg {{ font-family:sans-serif; --c1:#2563eb; --c2:#ea580c; --c3:#16a34a; "
-      "--c4:#9333ea; --c5:#0891b2; --c6:#be123c; }} .grid {{ stroke:#e1e5ea; }} "
+      "<style>svg {{ font-family:sans-serif; }} .grid {{ stroke:#e1e5ea; }} "
       ".tick {{ fill:#5d6673; font-size:12px; }} path {{ fill:none; }} .line {{ stroke-width:2; }} "
       ".raw {{ opacity:.28; }}</style>\n<rect width='{0}' height='{1}' fill='#ffffff'/>\n"
       "<text x='12' y='18' font-size='14' font-weight='bold'>{2}</text>\n",
@@ -189,8 +188,17 @@ std::string chart_svg(const Chart& chart, const std::string& title) {
     x += 34 + 7 * static_cast<int>(chart.series[i].name.size());
   }
   const std::string inner = drawing(chart, title, kWidth, kHeight, "chart");
-  return svg + fmt::format("<svg y='{}' width='{}' height='{}'", kHead, kWidth, kHeight) +
+  svg += fmt::format("<svg y='{}' width='{}' height='{}'", kHead, kWidth, kHeight) +
          inner.substr(std::string("<svg").size()) + "\n</svg>\n";
+  // Many programs that show SVG know no CSS variables.
+  constexpr const char* kColours[] = {"#2563eb", "#ea580c", "#16a34a",
+                                      "#9333ea", "#0891b2", "#be123c"};
+  for (size_t i = 0; i < std::size(kColours); ++i) {
+    const std::string variable = fmt::format("var(--c{})", i + 1);
+    for (size_t at = svg.find(variable); at != std::string::npos; at = svg.find(variable, at))
+      svg.replace(at, variable.size(), kColours[i]);
+  }
+  return svg;
 }
 
 std::string chart_html(const Chart& chart, const std::string& title) {
