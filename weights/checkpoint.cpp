@@ -95,7 +95,8 @@ Checkpoint to_checkpoint(TensorFile content, const std::string& name) {
 std::string state_md5(const Checkpoint& checkpoint) {
   Md5 md5;
   const auto add = [&](const std::string& text) { md5.add(text.c_str(), text.size() + 1); };
-  for (const TensorMap* part : {&checkpoint.parameters, &checkpoint.buffers, &checkpoint.optimizer})
+  for (const TensorMap* part :
+       {&checkpoint.parameters, &checkpoint.buffers, &checkpoint.optimizer, &checkpoint.averages})
     for (const auto& [name, tensor] : *part) {
       add(name);
       add(tensor.shape().string());
