@@ -77,7 +77,7 @@ void steps(Trainer& trainer, int count, bool given) {
 
 }  // namespace
 
-TEST_CASE("A15: alternating training has four stages of the paper's kinds and lengths") {
+TEST_CASE("A15 B7: alternating training has four stages of the paper's kinds and lengths") {
   TrainConfig config;
   config.scheme = "alternating";
   const auto stages = training_stages(config, 240);
