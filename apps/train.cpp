@@ -335,17 +335,17 @@ void add_train(CLI::App& app, Action& action) {
           "--stop-after", a->stop_after,
           "stop after this step with a validation, so that --resume can go on; the learning "
           "rates follow the whole run")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 60))
+      ->check(CLI::PositiveNumber)
       ->type_name("STEP");
   command
       ->add_option(
           "--overfit", a->overfit,
           "test of the set-up: learn this many pictures by heart (docs/before-training.md); "
           "exit code 1 when mAP 1 is not reached; needs no --out")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->check(CLI::PositiveNumber)
       ->type_name("N");
   command->add_option("--overfit-steps", a->overfit_steps, "most steps of that test")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->type_name("STEPS");
   command->add_flag("--strict", a->strict, "any defect of the data set is an error");
