@@ -7,6 +7,7 @@
 #include "model/faster_rcnn.h"
 #include "model/options.h"
 #include "model/trainer.h"
+#include "tests/model/small_detector.h"
 #include "tests/support/devices.h"
 #include "tests/support/support.h"
 
@@ -15,39 +16,13 @@ using namespace frcnn::test;
 
 namespace {
 
-constexpr const char* kConfig = R"(
-[preprocess]
-shorter_side = 64
-[backbone]
-name = "tiny"
-frozen_until = ""
-tiny_channels = [8, 8, 12]
-tiny_strides = [2, 2, 2]
-batch_norm = false
-[anchors]
-sizes = [16.0, 32.0]
-ratios = [0.5, 1.0]
-rounding = "none"
-[rpn]
-channels = 12
-batch = 32
-train = { pre_nms = 100, post_nms = 20, nms_iou = 0.7, min_size = 2.0 }
-test = { pre_nms = 100, post_nms = 10, nms_iou = 0.7, min_size = 2.0 }
-[roi]
-layer = "roi_align"
-pooled_height = 3
-pooled_width = 3
-hidden = [16]
-dropout = 0.2
-batch = 8
-[optimizer]
-lr = 0.01
-clip_norm = 5.0
-lr_steps = [0.5]
-[train]
-batch = 2
-iter_size = 2
-)";
+/// kSmallToml with pictures in pairs, two passes per update, dropout and clipped gradients.
+Config config_with(const std::vector<std::string>& settings) {
+  std::vector<std::string> all = {"backbone.batch_norm=false", "roi.dropout=0.2",
+                                  "optimizer.clip_norm=5", "train.batch=2", "train.iter_size=2"};
+  all.insert(all.end(), settings.begin(), settings.end());
+  return parse_config(kSmallToml, "test", all);
+}
 
 /// Two pictures of noise; `wide` makes another shape of input.
 ModelInput pictures(bool wide, uint64_t seed) {
@@ -97,9 +72,8 @@ TEST_CASE("device: six updates with two shapes of input follow the CPU's losses 
   for (const std::string method : {"sgd", "adam"})
     for (const std::string objectness : {"softmax", "sigmoid"}) {
       const std::string norm = objectness == "softmax" ? "false" : "true";
-      Config config = parse_config(kConfig, "test",
-                                   {"optimizer.method=" + method, "rpn.objectness=" + objectness,
-                                    "backbone.batch_norm=" + norm});
+      Config config = config_with({"optimizer.method=" + method, "rpn.objectness=" + objectness,
+                                   "backbone.batch_norm=" + norm});
       if (method == "adam") config.optimizer.lr = 0.001;
       const Run expected = train(config, Device{});
       for (const Device device : gpus()) {
@@ -120,8 +94,7 @@ TEST_CASE("device: six updates with two shapes of input follow the CPU's losses 
 
 TEST_CASE("device: detections equal the CPU's") {
   for (const std::string agnostic : {"false", "true"}) {
-    const Config config =
-        parse_config(kConfig, "test", {"test.score=0.2", "roi.class_agnostic=" + agnostic});
+    const Config config = config_with({"test.score=0.2", "roi.class_agnostic=" + agnostic});
     const FasterRcnn on_cpu(config.model, 3, 5);
     const auto expected = on_cpu.detect(pictures(false, 3));
     REQUIRE(!expected[0].empty());
@@ -147,7 +120,7 @@ TEST_CASE("device: detections equal the CPU's") {
 }
 
 TEST_CASE("device: recorded detections follow weights and thresholds that change") {
-  const Config config = parse_config(kConfig, "test", {"train.iter_size=1", "test.score=0.2"});
+  const Config config = config_with({"train.iter_size=1", "test.score=0.2"});
   for (const Device device : gpus()) {
     Trainer on_cpu(config, {"a", "b", "c"}, 8), trainer(config, {"a", "b", "c"}, 8, device);
     const auto scores = [&](FasterRcnn& model) {
@@ -173,7 +146,7 @@ TEST_CASE("device: recorded detections follow weights and thresholds that change
 #if FRCNN_HAVE_EMULATION
 TEST_CASE("device: between two log points nothing waits for the device") {
   using kernels::Backend;
-  const Config config = parse_config(kConfig, "test", {"train.iter_size=1"});
+  const Config config = config_with({"train.iter_size=1"});
   Trainer trainer(config, {"a", "b", "c"}, 100, choose_device("emulated").device);
   const auto before = kernels::gpu::activity<Backend::emulated>();
   for (int step = 0; step < 5; ++step) {
@@ -192,8 +165,7 @@ TEST_CASE("device: a training step is graphs alone: one for each pass, one for t
   using kernels::Backend;
   for (const int passes : {1, 3})
     for (const char* clip : {"0.0", "5.0"}) {
-      const Config config = parse_config(
-          kConfig, "test",
+      const Config config = config_with(
           {fmt::format("train.iter_size={}", passes), fmt::format("optimizer.clip_norm={}", clip)});
       Trainer trainer(config, {"a", "b", "c"}, 100, choose_device("emulated").device);
       const auto step = [&](uint64_t seed) {
@@ -216,7 +188,7 @@ TEST_CASE("device: a training step is graphs alone: one for each pass, one for t
 }
 
 TEST_CASE("device: a loss that is not finite is reported at the next log point") {
-  const Config config = parse_config(kConfig, "test", {"train.iter_size=1"});
+  const Config config = config_with({"train.iter_size=1"});
   Trainer trainer(config, {"a", "b", "c"}, 100, choose_device("emulated").device);
   ModelInput broken = pictures(false, 1);
   broken.images.data<float>()[100] = std::nanf("");
@@ -226,7 +198,7 @@ TEST_CASE("device: a loss that is not finite is reported at the next log point")
 }
 
 TEST_CASE("device: a checkpoint of one device goes on on another") {
-  const Config config = parse_config(kConfig, "test", {"train.iter_size=1"});
+  const Config config = config_with({"train.iter_size=1"});
   const auto steps = [&](Trainer& trainer, int from, int to) {
     for (int step = from; step < to; ++step) {
       trainer.accumulate(pictures(false, static_cast<uint64_t>(step)), objects());

@@ -9,50 +9,13 @@
 #include "engine/tape.h"
 #include "model/detections.h"
 #include "model/trainer.h"
+#include "tests/model/small_detector.h"
 #include "tests/support/support.h"
 
 using namespace frcnn;
 using namespace frcnn::test;
 
 namespace {
-
-/// A detector small enough for float64 reference loops: stride 4, 6 anchors per cell.
-ModelConfig small_config() {
-  ModelConfig config;
-  config.backbone.name = "tiny";
-  config.backbone.frozen_until = "";
-  config.backbone.tiny_channels = {4, 6};
-  config.backbone.tiny_strides = {2, 2};
-  config.backbone.batch_norm = false;
-  config.anchors.sizes = {8, 16};
-  config.anchors.rounding = "none";
-  config.rpn.channels = 5;
-  config.rpn.init = {"gauss", 0.1};
-  config.rpn.batch = 32;
-  config.rpn.only_inside = false;
-  config.rpn.train = {200, 30, 0.7, 2};
-  config.rpn.test = {100, 20, 0.7, 2};
-  config.roi.pooled_height = config.roi.pooled_width = 2;
-  config.roi.hidden = {7};
-  config.roi.dropout = 0.3;
-  config.roi.batch = 16;
-  config.roi.init = {"gauss", 0.2};
-  config.roi.box_init = {"gauss", 0.1};
-  return config;
-}
-
-ModelInput noise(int64_t images, int64_t h, int64_t w, uint64_t seed) {
-  ModelInput input;
-  input.images =
-      Tensor::from({images, 3, h, w},
-                   random_vector<float>(static_cast<size_t>(images * 3 * h * w), -1, 1, seed));
-  for (int64_t n = 0; n < images; ++n) input.sizes.push_back({h, w, 1, 1});
-  return input;
-}
-
-std::vector<GroundTruth> two_objects() {
-  return {{{{4, 4, 18, 20}, {14, 10, 30, 26}}, {0, 2}}};
-}
 
 struct Run {
   Losses losses;

@@ -5,6 +5,7 @@
 #include "engine/ops/boxes.h"
 #include "engine/tape.h"
 #include "model/faster_rcnn.h"
+#include "tests/model/small_detector.h"
 #include "tests/support/devices.h"
 #include "tests/support/support.h"
 
@@ -13,40 +14,10 @@ using namespace frcnn::test;
 
 namespace {
 
-/// Stride 4, 6 anchors per cell, small enough for float64 reference loops.
-ModelConfig tiny_config() {
-  ModelConfig config;
-  config.backbone.name = "tiny";
-  config.backbone.frozen_until = "";
-  config.backbone.tiny_channels = {4, 6};
-  config.backbone.tiny_strides = {2, 2};
-  config.backbone.batch_norm = false;
-  config.anchors.sizes = {8, 16};
-  config.anchors.rounding = "none";
-  config.rpn.channels = 5;
-  config.rpn.init = {"gauss", 0.1};
-  config.rpn.batch = 32;
-  config.rpn.only_inside = false;
-  config.rpn.train = {200, 30, 0.7, 2};
-  config.roi.pooled_height = config.roi.pooled_width = 2;
-  config.roi.hidden = {7};
-  config.roi.batch = 16;
-  config.roi.init = {"gauss", 0.2};
-  config.roi.box_init = {"gauss", 0.1};
+ModelConfig joint_config() {
+  ModelConfig config = small_config();
+  config.roi.dropout = 0.5;
   return config;
-}
-
-ModelInput noise(int64_t images, int64_t h, int64_t w, uint64_t seed) {
-  ModelInput input;
-  input.images =
-      Tensor::from({images, 3, h, w},
-                   random_vector<float>(static_cast<size_t>(images * 3 * h * w), -1, 1, seed));
-  for (int64_t n = 0; n < images; ++n) input.sizes.push_back({h, w, 1, 1});
-  return input;
-}
-
-std::vector<GroundTruth> two_objects() {
-  return {{{{4, 4, 18, 20}, {14, 10, 30, 26}}, {0, 2}}};
 }
 
 /// The same in float64 with biases that keep every unit off the kink of its ReLU.
@@ -99,7 +70,7 @@ bool has_gradient(const FasterRcnn& model, const std::string& name) {
 }  // namespace
 
 TEST_CASE("A15 parts of the losses: each is what the whole has, the other one is 0 and unreached") {
-  const ModelConfig config = tiny_config();
+  const ModelConfig config = joint_config();
   std::vector<Device> devices = {Device{}};
   for (const Device& device : gpus()) devices.push_back(device);
   for (const Device& device : devices) {
@@ -128,7 +99,7 @@ TEST_CASE("A15 parts of the losses: each is what the whole has, the other one is
 }
 
 TEST_CASE("parts of the losses: given samples need only what the part reads; bad parts throw") {
-  const FasterRcnn model(tiny_config(), 3, 11);
+  const FasterRcnn model(joint_config(), 3, 11);
   const ModelInput input = noise(1, 32, 36, 5);
   std::optional<Samples> samples;
   const double whole = model.losses(input, two_objects(), {3, 0}, &samples).roi_class.item();
@@ -149,7 +120,7 @@ TEST_CASE("A17: the detector's loss reaches the RPN's boxes; finite differences 
     for (const bool whole : {false, true}) {
       if (whole && std::string(layer) != "precise_roi") continue;
       const LossParts parts{.rpn = whole, .proposal_gradients = true};
-      ModelConfig config = tiny_config();
+      ModelConfig config = joint_config();
       config.roi.layer = layer;
       config.roi.sampling_ratio = 2;  // a number that follows from the size jumps
       FasterRcnn model = double_model(config);
@@ -195,7 +166,7 @@ TEST_CASE("A17: the detector's loss reaches the RPN's boxes; finite differences 
 }
 
 TEST_CASE("A16: in the approximate scheme the detector's loss gives the RPN exactly nothing") {
-  ModelConfig config = tiny_config();
+  ModelConfig config = joint_config();
   config.roi.layer = "precise_roi";
   for (const bool through : {false, true}) {
     FasterRcnn model = double_model(config);
@@ -207,7 +178,7 @@ TEST_CASE("A16: in the approximate scheme the detector's loss gives the RPN exac
 }
 
 TEST_CASE("A17: every sampled region is what its anchor decodes to; objects have no anchor") {
-  ModelConfig config = tiny_config();
+  ModelConfig config = joint_config();
   config.roi.layer = "roi_align";
   for (const char* filter : {"before", "after"}) {
     config.rpn.size_filter = filter;
@@ -241,7 +212,7 @@ TEST_CASE("A17: a GPU gives the CPU's gradients through proposals") {
   for (const Device& device : gpus())
     for (const char* layer : {"precise_roi", "roi_align", "roi_align_legacy"})
       for (const bool append : {true, false}) {
-        ModelConfig config = tiny_config();
+        ModelConfig config = joint_config();
         config.roi.layer = layer;
         config.roi.append_ground_truth = append;
         const LossParts parts{.rpn = false, .proposal_gradients = true};
@@ -256,7 +227,7 @@ TEST_CASE("A17: a GPU gives the CPU's gradients through proposals") {
 }
 
 TEST_CASE("A17: quantised max pooling is refused in one line that names the key") {
-  ModelConfig config = tiny_config();
+  ModelConfig config = joint_config();
   config.roi.layer = "roi_pool";
   const FasterRcnn model(config, 3, 11);
   CHECK_THROWS_WITH(model.losses(noise(1, 32, 36, 5), two_objects(), {3, 0}, nullptr,

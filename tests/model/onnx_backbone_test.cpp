@@ -7,6 +7,7 @@
 #include "model/options.h"
 #include "model/trainer.h"
 #include "tests/model/network_support.h"
+#include "tests/model/small_detector.h"
 #include "tests/support/devices.h"
 
 using namespace frcnn;
@@ -15,36 +16,6 @@ using namespace frcnn::test;
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* kConfig = R"(
-[preprocess]
-shorter_side = 64
-[backbone]
-name = "onnx"
-frozen_until = ""
-[anchors]
-sizes = [16.0, 32.0]
-ratios = [0.5, 1.0]
-rounding = "none"
-[rpn]
-channels = 12
-batch = 32
-train = { pre_nms = 100, post_nms = 20, nms_iou = 0.7, min_size = 2.0 }
-test = { pre_nms = 100, post_nms = 10, nms_iou = 0.7, min_size = 2.0 }
-[roi]
-layer = "roi_align"
-pooled_height = 3
-pooled_width = 3
-hidden = [16]
-dropout = 0.0
-batch = 8
-[optimizer]
-lr = 0.01
-lr_steps = [0.5]
-[train]
-batch = 1
-iter_size = 1
-)";
 
 /// A config of a network of tests/golden/onnx.h5, written to a file of its own.
 struct Setting {
@@ -55,9 +26,10 @@ struct Setting {
   explicit Setting(const std::string& network, const std::vector<std::string>& more = {}) {
     file = dir.path() / "net.onnx";
     std::ofstream(file, std::ios::binary) << onnx_bytes(network);
-    std::vector<std::string> overrides = {"backbone.onnx=\"" + file.string() + "\""};
+    std::vector<std::string> overrides = {"backbone.name=onnx",
+                                          "backbone.onnx=\"" + file.string() + "\""};
     overrides.insert(overrides.end(), more.begin(), more.end());
-    config = parse_config(kConfig, "test", overrides);
+    config = parse_config(kSmallToml, "test", overrides);
   }
 };
 

@@ -7,6 +7,7 @@
 #include "kernels/launch/check.h"
 #include "model/options.h"
 #include "model/trainer.h"
+#include "tests/model/small_detector.h"
 #include "tests/support/devices.h"
 #include "tests/support/support.h"
 
@@ -15,37 +16,11 @@ using namespace frcnn::test;
 
 namespace {
 
-constexpr const char* kConfig = R"(
-[preprocess]
-shorter_side = 64
-[backbone]
-name = "tiny"
-frozen_until = ""
-tiny_channels = [6, 8]
-tiny_strides = [2, 2]
-[anchors]
-sizes = [16.0, 32.0]
-ratios = [1.0]
-rounding = "none"
-[rpn]
-channels = 8
-batch = 32
-train = { pre_nms = 100, post_nms = 20, nms_iou = 0.7, min_size = 2.0 }
-test = { pre_nms = 100, post_nms = 10, nms_iou = 0.7, min_size = 2.0 }
-[roi]
-layer = "roi_align"
-pooled_height = 3
-pooled_width = 3
-hidden = [16]
-dropout = 0.0
-batch = 8
-[optimizer]
-lr = 0.01
-[test]
-score = 0.0
-[train]
-iter_size = 1
-)";
+/// kSmallToml with the lowest scores among the detections.
+Config config_with(std::vector<std::string> settings) {
+  settings.insert(settings.begin(), {"test.score=0.0", "optimizer.lr_steps=[0.75]"});
+  return parse_config(kSmallToml, "test", settings);
+}
 
 ModelInput picture(uint64_t seed) {
   ModelInput input;
@@ -114,8 +89,8 @@ TEST_CASE("A15 B7: alternating training has four stages of the paper's kinds and
 TEST_CASE("A15: stages 3 and 4 leave the bits of the shared layers and of the other head alone") {
   for (const Device device : cpu_and_gpus()) {
     INFO(device.name());
-    const Config config = parse_config(
-        kConfig, "test", {"train.scheme=\"alternating\"", "train.stage_steps=[3, 3, 3, 3]"});
+    const Config config =
+        config_with({"train.scheme=\"alternating\"", "train.stage_steps=[3, 3, 3, 3]"});
     const auto stages = training_stages(config.train, 12);
     for (const size_t number : {size_t{2}, size_t{3}}) {
       Trainer trainer(config, {"a", "b"}, stages, number, device);
@@ -138,8 +113,7 @@ TEST_CASE("A15: stages 3 and 4 leave the bits of the shared layers and of the ot
 }
 
 TEST_CASE("schemes: the learning rate follows the stage's own length and rate of the backbone") {
-  const Config config = parse_config(
-      kConfig, "test",
+  const Config config = config_with(
       {"train.scheme=\"alternating\"", "train.stage_steps=[4, 4, 4, 4]", "optimizer.lr=0.1",
        "optimizer.lr_steps=[0.5]", "train.stage_backbone_lr=[0.5, 0.02]"});
   const auto stages = training_stages(config.train, 16);
@@ -161,7 +135,7 @@ TEST_CASE("schemes: the learning rate follows the stage's own length and rate of
 
 TEST_CASE("schemes: given regions that equal the RPN's give the same detections and losses") {
   // Without batch norm: its statistics differ between training and proposing.
-  const Config config = parse_config(kConfig, "test", {"backbone.batch_norm=false"});
+  const Config config = config_with({"backbone.batch_norm=false"});
   for (const Device device : cpu_and_gpus()) {
     INFO(device.name());
     const FasterRcnn model(config.model, 2, 5, DType::f32, true, device);
@@ -194,7 +168,7 @@ TEST_CASE("schemes: given regions that equal the RPN's give the same detections 
 
 TEST_CASE("schemes: settings that don't belong together are refused in one line") {
   const auto refused = [](const std::vector<std::string>& settings, const std::string& message) {
-    CHECK_THROWS_WITH(parse_config(kConfig, "test", settings), Catch::Matchers::Contains(message));
+    CHECK_THROWS_WITH(config_with(settings), Catch::Matchers::Contains(message));
   };
   refused({"train.scheme=\"both\""}, "train.scheme");
   refused({"train.stage_steps=[1, 2, 3, 4]"}, "train.stage_steps has 4 values");
