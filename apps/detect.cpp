@@ -99,6 +99,8 @@ void write_picture(Image image, const fs::path& source, const fs::path& target_s
 int detect(const DetectArguments& arguments) {
   Detector detector =
       Detector::load(model_file(arguments.model), arguments.settings, program_device().device);
+  detector.require_head(arguments.model);
+  detector.require_rpn(arguments.model);
   if (arguments.score >= 0) detector.set_score_threshold(arguments.score);
   const std::vector<fs::path> files = find_pictures(arguments.pictures);
   const std::vector<std::string> names = result_names(files);

@@ -31,6 +31,8 @@ struct EvalArguments {
 int eval(const EvalArguments& arguments) {
   const auto file = model_file(arguments.model);
   const Detector detector = Detector::load(file, arguments.settings, program_device().device);
+  detector.require_head(file.string());
+  if (arguments.proposals.empty()) detector.require_rpn(file.string());
   DataConfig config = detector.config().data;
   config.classes = detector.class_names();
   const std::string split = arguments.split.empty() ? config.val_split : arguments.split;

@@ -64,6 +64,10 @@ int export_model(const ExportArguments& a) {
   if (a.format != "onnx" && (a.dynamic || a.height > 0 || a.width > 0))
     throw UsageError("--height, --width and --dynamic belong to --format onnx");
   const Detector detector = Detector::load(model_file(a.model), a.overrides);
+  if (a.format != "safetensors") {  // which keeps weights, whatever they are
+    detector.require_head(a.model);
+    detector.require_rpn(a.model);
+  }
   for (const Format& format : kFormats)
     if (a.format == format.name) format.write(detector, a);
   std::printf("wrote %s\n", a.out.c_str());

@@ -25,6 +25,7 @@ struct ProposeArguments {
 int propose(const ProposeArguments& arguments) {
   const auto file = model_file(arguments.model);
   const Detector detector = Detector::load(file, arguments.settings, program_device().device);
+  detector.require_rpn(file.string());
   DataConfig config = detector.config().data;
   config.classes = detector.class_names();
   const std::string split = arguments.split.empty() ? config.val_split : arguments.split;

@@ -119,6 +119,9 @@ void plan_runs(SweepPlan& plan, const SweepRequest& request) {
     if (plan.metric != SweepMetric::loss && config.data.val_split.empty())
       throw UsageError(
           fmt::format("{}: data.val_split is empty, so there is no mAP: add --metric loss", where));
+    if (plan.metric != SweepMetric::loss && config.train.scheme == "rpn_only")
+      throw UsageError(
+          fmt::format("{}: train.scheme = \"rpn_only\" gives no mAP: add --metric loss", where));
     const int64_t steps = run_length(config.train, sizes.images(config.data));
     auto seeds = request.seeds;
     if (seeds.empty()) seeds.push_back(config.train.seed);

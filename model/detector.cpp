@@ -61,6 +61,20 @@ const Config& Detector::config() const {
 const FasterRcnn& Detector::model() const {
   return *impl_->model;
 }
+void Detector::require_rpn(const std::string& file) const {
+  check(
+      impl_->config.train.scheme != "detector_only",
+      "{}: was trained with train.scheme = \"detector_only\" and has no RPN of its own; measure it "
+      "with `frcnn eval --proposals FILE`",
+      file);
+}
+void Detector::require_head(const std::string& file) const {
+  check(
+      impl_->config.train.scheme != "rpn_only",
+      "{}: was trained with train.scheme = \"rpn_only\" and has no detection head; `frcnn propose` "
+      "writes and measures its proposals",
+      file);
+}
 void Detector::set_score_threshold(double score) {
   impl_->config.model.test.score = score;
   impl_->model->set_test(impl_->config.model.test);

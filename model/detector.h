@@ -40,6 +40,11 @@ class Detector {
   const Config& config() const;
   void set_score_threshold(double score);
   const FasterRcnn& model() const;
+  /// Throws Error that says what to do instead when a part was never trained (train.scheme
+  /// "rpn_only" or "detector_only"), so that detections would mean nothing. `file` begins the
+  /// message.
+  void require_rpn(const std::string& file) const;
+  void require_head(const std::string& file) const;
 
  private:
   struct Impl;

@@ -66,6 +66,11 @@ expect "model of detector_only resumed" "$frcnn" train --resume --out detector
 expect "non_approximate_joint" train --set train.scheme=non_approximate_joint --out joint
 
 # What cannot be right.
+refuses "detections of an RPN" 1 'has no detection head' "$frcnn" detect rpn data/JPEGImages --json
+refuses "mAP of an RPN" 1 'has no detection head' "$frcnn" eval rpn --data data
+refuses "detections without an RPN" 1 'has no RPN of its own' "$frcnn" detect detector data/JPEGImages --json
+refuses "mAP without an RPN" 1 'eval --proposals FILE' "$frcnn" eval detector --data data
+refuses "proposals without an RPN" 1 'has no RPN of its own' "$frcnn" propose detector --data data
 refuses "too few steps" 2 'leave none for its step' \
   train --set train.scheme=alternating --set train.steps=3 --out bad
 refuses "detector without proposals" 2 'needs data.proposals' \
