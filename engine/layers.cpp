@@ -23,6 +23,12 @@ Tensor Conv2d::forward(const Tensor& x) const {
   return conv2d(x, weight_, bias_, options_, packed_.get());
 }
 
+Tensor Conv2d::forward_unpadded(const Tensor& x) const {
+  Conv2dOptions options = options_;
+  options.pad_h = options.pad_w = 0;
+  return conv2d(x, weight_, bias_, options, packed_.get());
+}
+
 Linear::Linear(Parameters& parameters, const std::string& name, int64_t in, int64_t out, bool relu,
                const Initializer& initializer)
     : weight_(parameters.create(name + ".weight", {out, in}, ParameterKind::weight, initializer)),

@@ -16,6 +16,8 @@ class Conv2d {
          int kernel, const Conv2dOptions& options, const Initializer& initializer,
          bool bias = true);
   Tensor forward(const Tensor& x) const;
+  /// The same without padding: on x (N, C, k, k), the filter at one place.
+  Tensor forward_unpadded(const Tensor& x) const;
 
  private:
   Tensor weight_, bias_;

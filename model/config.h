@@ -82,6 +82,7 @@ struct RpnConfig {
   bool only_inside = true;  // cross-boundary anchors ignored in training (A19)
   int batch = 256;          // sampled anchors per image
   double positive_fraction = 0.5;
+  bool tiles = false;  // with train.scheme "rpn_only": the RPN runs on the sampled cells alone
   std::string class_loss = "cross_entropy";  // "cross_entropy" | "focal", of either objectness
   double focal_alpha = 0.25;                 // focal: weight of objects; below 0: none
   double focal_gamma = 2;

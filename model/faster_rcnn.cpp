@@ -17,6 +17,7 @@
 #include "model/batch_parts.h"
 #include "model/detections.h"
 #include "model/loss_terms.h"
+#include "model/rpn_tiles.h"
 
 namespace frcnn {
 namespace {
@@ -70,38 +71,6 @@ Samples samples_of_run(const Samples& all, const std::vector<int64_t>& rows, siz
 }
 
 }  // namespace
-
-kernels::AnchorParams anchor_params(const AnchorConfig& config, const AnchorFrame& frame) {
-  kernels::AnchorParams params;
-  params.sizes = config.sizes;
-  params.ratios = config.ratios;
-  if (config.rounding == "torchvision")
-    params.rounding = kernels::AnchorRounding::torchvision;
-  else if (config.rounding == "none")
-    params.rounding = kernels::AnchorRounding::none;
-  else
-    check(config.rounding == "paper",
-          "anchors.rounding: expected \"paper\", \"torchvision\" or \"none\", got \"{}\"",
-          config.rounding);
-  check(config.centre == "cell" || config.centre == "corner",
-        "anchors.centre: expected \"cell\" or \"corner\", got \"{}\"", config.centre);
-  params.centre =
-      config.centre == "cell" ? kernels::AnchorCentre::cell : kernels::AnchorCentre::corner;
-  check(config.combine == "all" || config.combine == "first",
-        "anchors.combine: expected \"all\" or \"first\", got \"{}\"", config.combine);
-  params.combine =
-      config.combine == "all" ? kernels::AnchorCombine::all : kernels::AnchorCombine::first;
-  double unit = 1;
-  if (config.unit == "image")
-    unit = frame.input_h;
-  else if (config.unit == "stride")
-    unit = params.base = std::sqrt(frame.stride_y * frame.stride_x);
-  else
-    check(config.unit == "pixels",
-          "anchors.unit: expected \"pixels\", \"image\" or \"stride\", got \"{}\"", config.unit);
-  for (double& size : params.sizes) size *= unit;
-  return params;
-}
 
 /// Anchors depend on sizes only. The last ones made are kept, on the model's device.
 struct FasterRcnn::AnchorCache {
@@ -208,7 +177,8 @@ struct FasterRcnn::Drawn {
   int64_t images = 1;
   std::vector<int64_t> roi_rows;                 // rows of `rois` by image
   std::vector<LossNormaliser> sampled, regions;  // by image
-  Tensor sources, limits;  ///< with gradients of proposals: where the rois come from
+  Tensor sources, limits;              ///< with gradients of proposals: where the rois come from
+  std::vector<int64_t> rpn_rows = {};  ///< rows of `rpn_labels` by image; none: the same number
 };
 
 void FasterRcnn::check_parts(const LossParts& parts) const {
@@ -227,7 +197,8 @@ FasterRcnn::Passed FasterRcnn::forward(const Tensor& images, const LossParts& pa
   const int64_t input_h = images.dim(2), input_w = images.dim(3);
   Passed passed;
   passed.map = features(images, /*training=*/!backbone_fixed_);
-  if (parts.rpn || proposals) {
+  const bool tiles = on_tiles(parts);  // they wait for the samples
+  if ((parts.rpn && !tiles) || proposals) {
     std::optional<Tape::NoGrad> constants;
     if (!parts.rpn && !parts.proposal_gradients) constants.emplace();
     passed.rpn = rpn_.forward(passed.map);
@@ -238,6 +209,14 @@ FasterRcnn::Passed FasterRcnn::forward(const Tensor& images, const LossParts& pa
   passed.anchors = anchors(passed.rpn.map_h, passed.rpn.map_w, input_h, input_w);
   passed.stride = stride(passed.rpn.map_h, passed.rpn.map_w, input_h, input_w);
   return passed;
+}
+
+void FasterRcnn::pass_tiles(const RpnTiles& tiles, Passed& passed, Drawn& drawn) const {
+  const Tensor cells = tiles.cells.to(device()), places = tiles.places.to(device());
+  passed.rpn = rpn_.forward_tiles(passed.map, cells, places);
+  drawn.rpn_labels = tiles.labels.to(device());
+  drawn.rpn_deltas = tiles.deltas.to(device());
+  drawn.rpn_rows = tiles.rows;
 }
 
 Losses FasterRcnn::combine(const Passed& passed, const Drawn& drawn, const PassKey& key,
@@ -255,7 +234,10 @@ Losses FasterRcnn::combine(const Passed& passed, const Drawn& drawn, const PassK
   const auto images = static_cast<size_t>(drawn.images);
   if (parts.rpn) {
     const bool paper = config_.rpn.normaliser == "paper";
-    const std::vector<int64_t> rows(images, drawn.rpn_labels.dim(0) / drawn.images);
+    const std::vector<int64_t> rows =
+        drawn.rpn_rows.empty()
+            ? std::vector<int64_t>(images, drawn.rpn_labels.dim(0) / drawn.images)
+            : drawn.rpn_rows;
     const auto logits = split_rows(passed.rpn.logits, rows),
                deltas = split_rows(passed.rpn.deltas, rows),
                labels = split_rows(drawn.rpn_labels, rows),
@@ -360,8 +342,8 @@ Losses FasterRcnn::losses_of_run(const ModelInput& input, const std::vector<Grou
   const bool from_rpn = input.regions.empty();
   check(from_rpn || !parts.proposal_gradients,
         "[faster_rcnn] given proposals have no gradients: they don't come from the RPN");
-  const Passed passed = forward(input.images, parts,
-                                parts.detector && from_rpn && (!given || parts.proposal_gradients));
+  Passed passed = forward(input.images, parts,
+                          parts.detector && from_rpn && (!given || parts.proposal_gradients));
   Samples drawn;
   if (given) {
     drawn = **samples;
@@ -411,6 +393,9 @@ Losses FasterRcnn::losses_of_run(const ModelInput& input, const std::vector<Grou
     const int32_t least = positives_only(config_.rpn.normaliser, "rpn.normaliser") ? 1 : 0;
     all.sampled.emplace_back(labels_from(least, drawn.rpn.labels.rows(n * rows, rows)));
   }
+  if (on_tiles(parts))
+    pass_tiles(rpn_tiles(drawn.rpn.labels, drawn.rpn.deltas, all.images, anchors_per_cell()),
+               passed, all);
   return combine(passed, all, key, parts);
 }
 
@@ -420,7 +405,7 @@ Losses FasterRcnn::gpu_losses(const Tensor& images, const Tensor& limits, const 
   check_parts(parts);
   check(!regions || !parts.proposal_gradients,
         "[faster_rcnn] given proposals have no gradients: they don't come from the RPN");
-  const Passed passed = forward(images, parts, parts.detector && !regions);
+  Passed passed = forward(images, parts, parts.detector && !regions);
   GpuRpnTargets rpn;
   GpuRoiTargets roi;
   {
@@ -448,6 +433,8 @@ Losses FasterRcnn::gpu_losses(const Tensor& images, const Tensor& limits, const 
       all.regions.emplace_back(roi.sampled.rows(n, 1),
                                positives_only(config_.roi.normaliser, "roi.normaliser") ? 2 : 1);
   }
+  if (on_tiles(parts))
+    pass_tiles(gpu_rpn_tiles(rpn, all.images, anchors_per_cell(), config_.rpn.batch), passed, all);
   return combine(passed, all, key, parts);
 }
 

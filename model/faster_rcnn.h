@@ -14,6 +14,8 @@
 
 namespace frcnn {
 
+struct RpnTiles;
+
 /// The four losses of a forward pass and their weighted sum, scalars. 0 where LossParts leaves a
 /// part out.
 struct Losses {
@@ -147,6 +149,11 @@ class FasterRcnn {
                        const LossParts& parts) const;
   std::vector<std::vector<ScoredBox>> detect_image(const ModelInput& input) const;
   void check_parts(const LossParts& parts) const;
+  /// Whether the RPN runs on the sampled cells alone: where nothing else needs its outputs.
+  bool on_tiles(const LossParts& parts) const {
+    return config_.rpn.tiles && parts.rpn && !parts.detector;
+  }
+  void pass_tiles(const RpnTiles& tiles, Passed& passed, Drawn& drawn) const;
 
   ModelConfig config_;
   int64_t classes_;

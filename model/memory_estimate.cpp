@@ -80,7 +80,14 @@ std::vector<LayerMemory> head_layers(const FasterRcnn& model, int64_t batch,
   const auto both = [](std::string name, size_t bytes) {
     return LayerMemory{std::move(name), bytes, bytes, true};
   };
-  std::vector<LayerMemory> layers = {both("rpn.conv", map_bytes(batch, width, map))};
+  // With rpn.tiles the RPN's map is a list of cells, cut out of the backbone's as windows.
+  const int64_t cells = std::min<int64_t>(config.rpn.batch, map[0] * map[1]);
+  const std::array<int64_t, 2> rpn_map = config.rpn.tiles ? std::array{cells, int64_t{1}} : map;
+  std::vector<LayerMemory> layers;
+  if (config.rpn.tiles)
+    layers.push_back(both("rpn tiles", map_bytes(batch * config.rpn.window * config.rpn.window,
+                                                 model.backbone_spec().out_channels(), rpn_map)));
+  layers.push_back(both("rpn.conv", map_bytes(batch, width, rpn_map)));
   const int64_t scores = config.rpn.objectness == "softmax" ? 2 : 1;
   // The maps and their rows; probabilities, targets, anchors.
   layers.push_back(both("rpn outputs", map_bytes(batch, anchors * (3 * scores + 2 * 4 + 5), map) +

@@ -127,6 +127,11 @@ void check_training(const Config& config, const std::string& name) {
           "train.scheme = \"non_approximate_joint\" needs roi.layer \"precise_roi\", "
           "\"roi_align\" or \"roi_align_legacy\": \"roi_pool\" has no gradient in the proposals' "
           "coordinates");
+  require(
+      !config.model.rpn.tiles || train.scheme == "rpn_only", name,
+      "rpn.tiles = true is for train.scheme = \"rpn_only\", not for \"{}\", whose proposals come "
+      "from the whole map",
+      train.scheme);
   const bool given = train.scheme == "detector_only";
   require(!given || !config.data.proposals.empty(), name,
           "train.scheme = \"detector_only\" needs data.proposals, a file of `frcnn propose`");

@@ -156,6 +156,9 @@ Rows rpn_rows() {
           "section 3.1.3"),
       row("rpn.positive_fraction", FIELD(model.rpn.positive_fraction), kFraction, "",
           "largest share of positives among them", "section 3.1.3"),
+      row("rpn.tiles", FIELD(model.rpn.tiles),
+          "train.scheme \"rpn_only\": the RPN runs on the windows of the sampled cells alone; the "
+          "same losses and gradients with less work on a large map"),
       row("rpn.class_loss", FIELD(model.rpn.class_loss), Choices{"cross_entropy", "focal"},
           "loss of the objectness, softmax or sigmoid", "section 3.1.2"),
       row("rpn.focal_alpha", FIELD(model.rpn.focal_alpha), Range{-1, 1}, "",

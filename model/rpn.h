@@ -20,9 +20,14 @@ class Rpn {
   Rpn(const RpnConfig& config, int64_t in_channels, int64_t window_channels,
       int64_t anchors_per_cell, Parameters& parameters);
   RpnOutput forward(const Tensor& map) const;
+  /// The same on the cells of gather_tiles() alone, one row per anchor in the order (tile, A);
+  /// map_h and map_w are those of `map`.
+  RpnOutput forward_tiles(const Tensor& map, const Tensor& cells, const Tensor& places) const;
 
  private:
+  RpnOutput heads(const Tensor& hidden) const;
   bool softmax_;
+  int window_;
   Conv2d conv_, cls_, box_;
 };
 

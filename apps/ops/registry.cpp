@@ -18,10 +18,11 @@ std::string did_you_mean(const std::string& name, const std::vector<std::string>
 std::vector<Operation> all_operations() {
   std::vector<Operation> list;
   for (const auto& add :
-       {add_convolution, add_linear,      add_elementwise, add_activations, add_broadcasting,
-        add_reductions,  add_max_pooling, add_avg_pooling, add_roi_pooling, add_norm,
-        add_random,      add_anchors,     add_codec,       add_matching,    add_selection,
-        add_rows,        add_losses,      add_optim,       add_gradients,   add_image})
+       {add_convolution, add_linear,     add_elementwise, add_activations, add_broadcasting,
+        add_tiles,       add_reductions, add_max_pooling, add_avg_pooling, add_roi_pooling,
+        add_norm,        add_random,     add_anchors,     add_codec,       add_matching,
+        add_selection,   add_rows,       add_losses,      add_optim,       add_gradients,
+        add_image})
     add(list);
   for (Operation& op : list)
     if (!op.types.empty())

@@ -151,6 +151,7 @@ void add_codec(Operations& list);
 void add_matching(Operations& list);
 void add_selection(Operations& list);
 void add_rows(Operations& list);
+void add_tiles(Operations& list);
 void add_losses(Operations& list);
 void add_optim(Operations& list);
 void add_gradients(Operations& list);

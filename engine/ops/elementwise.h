@@ -56,6 +56,11 @@ Tensor concat_channels(const std::vector<Tensor>& maps);
 /// rows, which ONNX reads as a crop, throw Error.
 Tensor pad2d(const Tensor& x, int64_t top, int64_t left, int64_t bottom, int64_t right,
              double value = 0);
+/// Windows of x (N, C, H, W) around some of its cells, (tiles, C, window, window) in x's channel
+/// block, zero outside of the map and in unused tiles: kernels/elementwise/map_tiles.h. cells
+/// (tiles) i32: numbers of cells, -1 unused. places (N H W) i32, needed for gradients alone: the
+/// tile of each cell, -1 none. No cell has two tiles.
+Tensor gather_tiles(const Tensor& x, int window, const Tensor& cells, const Tensor& places);
 /// The same elements with another shape; x must be plain row-major.
 Tensor reshape(const Tensor& x, const Shape& shape);
 /// (N, A*D, H, W) to rows (N*H*W*A, D): row ((n*H + h)*W + w)*A + a holds channels a*D .. a*D + D-1

@@ -1,8 +1,9 @@
-// Maps put together along the channels, and padded.
+// Maps put together along the channels, padded, and cut into windows.
 #include "engine/dispatch.h"
 #include "engine/ops/elementwise.h"
 #include "engine/tape.h"
 #include "kernels/elementwise/copy_map.h"
+#include "kernels/elementwise/map_tiles.h"
 
 namespace frcnn {
 namespace {
@@ -79,6 +80,35 @@ Tensor pad2d(const Tensor& x, int64_t top, int64_t left, int64_t bottom, int64_t
         with_float(dx.dtype(), "pad2d", [&](auto t) {
           using T = decltype(t);
           FRCNN_CALL(dx.device(), crop_map, in, padding, ctx.grad_output().data<T>(), dx.data<T>());
+        });
+      });
+    });
+  return y;
+}
+
+Tensor gather_tiles(const Tensor& x, int window, const Tensor& cells, const Tensor& places) {
+  check(x.rank() == 4 && cells.dtype() == DType::i32 && places.dtype() == DType::i32 &&
+            cells.device() == x.device() && places.device() == x.device() &&
+            places.numel() == x.dim(0) * x.dim(2) * x.dim(3),
+        "[gather_tiles] expected x (N, C, H, W), cells (tiles) and places (N H W) of type i32 on "
+        "one device, got {}, {} {} and {} {}",
+        x.shape().string(), name_of(cells.dtype()), cells.shape().string(), name_of(places.dtype()),
+        places.shape().string());
+  const kernels::MapLayout map = x.map_layout();
+  const int64_t tiles = cells.numel();
+  Tensor y = Tensor::empty({tiles, map.c, window, window}, x.dtype(), x.device(), map.block);
+  with_float(x.dtype(), "gather_tiles", [&](auto t) {
+    using T = decltype(t);
+    FRCNN_CALL(x.device(), gather_tiles, map, window, tiles, cells.data<int32_t>(), x.data<T>(),
+               y.data<T>());
+  });
+  if (Tape::recording({&x}))
+    Tape::record("gather_tiles", {x}, {y}, [map, window, places](BackwardContext& ctx) {
+      ctx.write_input(0, [&](Tensor& dx) {
+        with_float(dx.dtype(), "gather_tiles", [&](auto t) {
+          using T = decltype(t);
+          FRCNN_CALL(dx.device(), scatter_tiles, map, window, places.data<int32_t>(),
+                     ctx.grad_output().data<T>(), dx.data<T>());
         });
       });
     });

@@ -221,6 +221,13 @@ TEST_CASE("C4: labels of the Keras preset: best anchors stay positive, up to 1:1
   }
 }
 
+TEST_CASE("C5: the Keras preset trains the RPN alone, on tiles of the map") {
+  const Config config = keras("[8]");
+  CHECK(config.train.scheme == "rpn_only");
+  CHECK(config.model.rpn.tiles);
+  CHECK(config.model.rpn.window == 3);
+}
+
 TEST_CASE("C6: the Keras RPN proposes for pictures of any size") {
   const Config config = keras("[8]");
   const FasterRcnn model(config.model, 2);
