@@ -48,6 +48,18 @@ std::vector<Detection> to_detections(const std::vector<ScoredBox>& boxes, const 
   return detections;
 }
 
+LoaderSettings training_settings(const Config& config) {
+  LoaderSettings settings;
+  settings.input = input_settings(config.model.preprocess);
+  settings.batch = config.train.batch;
+  settings.seed = config.train.seed;
+  settings.flip = config.data.flip;
+  settings.shorter_sides = config.model.preprocess.train_shorter_sides;
+  settings.workers = config.data.workers;
+  settings.prefetch = config.data.prefetch;
+  return settings;
+}
+
 LoaderSettings inference_settings(const PreprocessConfig& preprocess, const DataConfig& config) {
   LoaderSettings settings;
   settings.input = input_settings(preprocess);

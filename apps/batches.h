@@ -23,6 +23,8 @@ std::vector<GroundTruth> to_ground_truth(const std::vector<Sample>& samples, boo
 /// Detections of one picture, mapped from the network's input to the picture.
 std::vector<Detection> to_detections(const std::vector<ScoredBox>& boxes, const Sample& sample);
 
+/// Settings of the loader of a training.
+LoaderSettings training_settings(const Config& config);
 /// Settings of a loader that gives every picture once, in order, not mirrored.
 LoaderSettings inference_settings(const PreprocessConfig& preprocess, const DataConfig& config);
 

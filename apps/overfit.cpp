@@ -5,9 +5,9 @@
 #include <cstdio>
 
 #include "apps/batches.h"
-#include "apps/dataset_io.h"
 #include "apps/stop_signal.h"
 #include "apps/terminal.h"
+#include "apps/training_log.h"
 #include "data/evaluate.h"
 #include "data/loader.h"
 #include "kernels/launch/check.h"
@@ -20,14 +20,6 @@ bool counts(const Object& object, const Config& config) {
   return config.data.use_difficult || !object.difficult;
 }
 
-double overlap(const Box& a, const Box& b) {
-  const double w = std::min(a.x2, b.x2) - std::max(a.x1, b.x1);
-  const double h = std::min(a.y2, b.y2) - std::max(a.y1, b.y1);
-  if (w <= 0 || h <= 0) return 0;
-  const auto area = [](const Box& x) { return double(x.x2 - x.x1) * double(x.y2 - x.y1); };
-  return w * h / (area(a) + area(b) - w * h);
-}
-
 bool usable(const ImageRecord& image, const Config& config) {
   const double smallest = std::max(config.model.rpn.test.min_size, config.model.test.min_size);
   size_t objects = 0;
@@ -38,8 +30,7 @@ bool usable(const ImageRecord& image, const Config& config) {
     if (std::min(a.box.x2 - a.box.x1, a.box.y2 - a.box.y1) < smallest) return false;
     for (size_t k = 0; k < i; ++k) {
       const Object& b = image.objects[k];
-      if (counts(b, config) && b.label == a.label &&
-          overlap(a.box, b.box) > config.model.test.nms_iou)
+      if (counts(b, config) && b.label == a.label && iou(a.box, b.box) > config.model.test.nms_iou)
         return false;
     }
   }
@@ -77,8 +68,8 @@ std::vector<std::string> missed(const Dataset& pictures, const std::vector<Detec
       float score = 0;
       for (const Detection& d : found)
         if (d.image == static_cast<int64_t>(n) && d.label == object.label &&
-            overlap(d.box, object.box) > best) {
-          best = overlap(d.box, object.box);
+            iou(d.box, object.box) > best) {
+          best = iou(d.box, object.box);
           score = d.score;
         }
       if (best < 0.5)
@@ -112,26 +103,6 @@ void add_hints(OverfitResult& result, const StepStats& round, bool weights) {
         "the losses are small but objects are missed: look at test.score, test.nms_iou and "
         "rpn.test, or give more --overfit-steps");
 }
-
-struct Round {
-  StepStats sums;
-  int64_t updates = 0;
-  void add(const StepStats& s) {
-    const auto n = static_cast<double>(s.updates);
-    sums.total += n * s.total;
-    sums.rpn_class += n * s.rpn_class;
-    sums.rpn_box += n * s.rpn_box;
-    sums.roi_class += n * s.roi_class;
-    sums.roi_box += n * s.roi_box;
-    updates += s.updates;
-  }
-  StepStats mean() const {
-    StepStats m = sums;
-    for (double* value : {&m.total, &m.rpn_class, &m.rpn_box, &m.roi_class, &m.roi_box})
-      *value /= static_cast<double>(std::max<int64_t>(updates, 1));
-    return m;
-  }
-};
 
 }  // namespace
 
@@ -197,18 +168,11 @@ OverfitResult overfit(const Config& given, const Dataset& training, int64_t coun
   config.train.steps = most_steps;
   const bool weights = !config.model.backbone.weights.empty();
   Trainer trainer(config, pictures.class_names, most_steps, device);
-  LoaderSettings settings;
-  settings.input = input_settings(config.model.preprocess);
-  settings.batch = config.train.batch;
-  settings.seed = config.train.seed;
-  settings.flip = false;
-  settings.workers = config.data.workers;
-  settings.prefetch = config.data.prefetch;
-  Loader loader(pictures, settings);
+  Loader loader(pictures, training_settings(config));
   const int64_t round_steps = (count + config.train.batch - 1) / config.train.batch;
   // At least ten updates: single rounds over few pictures jump.
   const int64_t window = round_steps * std::max<int64_t>(1, 10 / round_steps);
-  Round round;
+  LogWindow round;
   Progress progress("overfit", most_steps);
   StepStats mean;
   while (trainer.steps() < most_steps && !stop_requested()) {
@@ -233,7 +197,7 @@ OverfitResult overfit(const Config& given, const Dataset& training, int64_t coun
                           mean.rpn_class, mean.rpn_box, mean.roi_class, mean.roi_box));
     if (step % window != 0 && step != most_steps) continue;
     mean = round.mean();
-    round = Round();
+    round = LogWindow();
     if (result.first_loss == 0) result.first_loss = mean.total;
     result.loss = mean.total;
     result.steps = step;

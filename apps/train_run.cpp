@@ -17,24 +17,13 @@
 #include "apps/version.h"
 #include "engine/tuning.h"
 #include "kernels/launch/check.h"
+#include "model/optimizer_groups.h"
 
 namespace frcnn::apps {
 namespace {
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-LoaderSettings loader_settings(const Config& config) {
-  LoaderSettings settings;
-  settings.input = input_settings(config.model.preprocess);
-  settings.batch = config.train.batch;
-  settings.seed = config.train.seed;
-  settings.flip = config.data.flip;
-  settings.shorter_sides = config.model.preprocess.train_shorter_sides;
-  settings.workers = config.data.workers;
-  settings.prefetch = config.data.prefetch;
-  return settings;
 }
 
 }  // namespace
@@ -129,20 +118,7 @@ std::vector<std::string> TrainRun::group_names() const {
     trained.rpn |= stage.trained.rpn;
     trained.detector |= stage.trained.detector;
   }
-  std::vector<std::string> names;
-  for (const auto& [branch, prefix, used] :
-       {std::tuple("backbone", "backbone.", trained.backbone),
-        std::tuple("rpn", "rpn.", trained.rpn), std::tuple("detector", "head.", trained.detector)})
-    for (const auto& [kind, suffix] :
-         {std::pair(ParameterKind::weight, ""), std::pair(ParameterKind::bias, " biases"),
-          std::pair(ParameterKind::norm_scale, " norms")}) {
-      const auto& all = trainer_->model().parameters().all();
-      if (used && std::any_of(all.begin(), all.end(), [&, &start = prefix, &k = kind](auto& p) {
-            return p.kind == k && p.name.starts_with(start);
-          }))
-        names.push_back(std::string(branch) + suffix);
-    }
-  return names;
+  return frcnn::group_names(trainer_->model().parameters(), trained);
 }
 
 bool TrainRun::validation_due() const {
@@ -251,7 +227,7 @@ void TrainRun::validate() {
 }
 
 void TrainRun::train() {
-  Loader loader(training_, loader_settings(config_), cursor_);
+  Loader loader(training_, training_settings(config_), cursor_);
   window_start_ = now();
   window_wait_ = loader.wait_seconds();
   window_images_ = 0;

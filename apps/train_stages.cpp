@@ -1,5 +1,7 @@
 #include "apps/train_stages.h"
 
+#include <map>
+
 #include "kernels/launch/check.h"
 #include "weights/md5.h"
 
@@ -28,11 +30,13 @@ void StageFiles::save_weights(int stage, Checkpoint checkpoint) const {
 
 void StageFiles::load_into(Trainer& trainer) const {
   const TrainStage& stage = trainer.stage();
+  std::map<int, Checkpoint> read;  // a file may give several parts
   for (const auto& [prefix, from] :
        {std::pair("backbone.", stage.backbone_from), std::pair("rpn.", stage.rpn_from),
         std::pair("head.", stage.detector_from)}) {
-    const Checkpoint checkpoint = load_checkpoint(weights(from));
-    trainer.begin_from({{prefix, &checkpoint}});
+    auto place = read.find(from);
+    if (place == read.end()) place = read.emplace(from, load_checkpoint(weights(from))).first;
+    trainer.begin_from({{prefix, &place->second}});
   }
 }
 

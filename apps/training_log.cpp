@@ -58,6 +58,18 @@ void LogWindow::add(const StepStats& stats) {
   roi_box += stats.roi_box * weight;
 }
 
+StepStats LogWindow::mean() const {
+  const auto n = static_cast<double>(std::max<int64_t>(updates, 1));
+  StepStats stats;
+  stats.updates = updates;
+  stats.total = total / n;
+  stats.rpn_class = rpn_class / n;
+  stats.rpn_box = rpn_box / n;
+  stats.roi_class = roi_class / n;
+  stats.roi_box = roi_box / n;
+  return stats;
+}
+
 void LogWindow::store(Checkpoint& checkpoint) const {
   checkpoint.training["log.updates"] = updates;
   checkpoint.training["log.total"] = total;
@@ -91,10 +103,10 @@ TrainingLog::TrainingLog(const std::filesystem::path& file, int64_t step,
 void TrainingLog::write(int64_t step, double epoch, const LogWindow& window,
                         const std::vector<std::pair<std::string, double>>& learning_rates,
                         double images_per_second, double data_wait, size_t stage) {
-  const double n = static_cast<double>(std::max<int64_t>(window.updates, 1));
-  std::string line = fmt::format("{},{:.4f},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g}", step, epoch,
-                                 window.total / n, window.rpn_class / n, window.rpn_box / n,
-                                 window.roi_class / n, window.roi_box / n);
+  const StepStats mean = window.mean();
+  std::string line =
+      fmt::format("{},{:.4f},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g}", step, epoch, mean.total,
+                  mean.rpn_class, mean.rpn_box, mean.roi_class, mean.roi_box);
   for (const std::string& group : groups_) {
     const auto found = std::find_if(learning_rates.begin(), learning_rates.end(),
                                     [&](const auto& entry) { return entry.first == group; });

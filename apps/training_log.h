@@ -15,6 +15,8 @@ struct LogWindow {
   int64_t updates = 0;
   double total = 0, rpn_class = 0, rpn_box = 0, roi_class = 0, roi_box = 0;
   void add(const StepStats& stats);
+  /// The means; 0 without updates.
+  StepStats mean() const;
   void store(Checkpoint& checkpoint) const;
   static LogWindow load(const Checkpoint& checkpoint);
 };

@@ -46,11 +46,14 @@ void add(ClassCoverage& c, double iou, const RpnConfig& rpn) {
   c.sum_of_best += iou;
 }
 
+/// The element nearest to the quantile `q` of a sorted list that is not empty.
+double quantile(const std::vector<double>& sorted, double q) {
+  return sorted[static_cast<size_t>(std::lround(q * static_cast<double>(sorted.size() - 1)))];
+}
+
 std::array<double, 5> quantiles(const std::vector<double>& sorted) {
   if (sorted.empty()) return {};
-  const auto at = [&](double q) {
-    return sorted[static_cast<size_t>(q * static_cast<double>(sorted.size() - 1) + 0.5)];
-  };
+  const auto at = [&](double q) { return quantile(sorted, q); };
   return {at(0), at(0.1), at(0.5), at(0.9), at(1)};
 }
 
@@ -58,9 +61,7 @@ std::vector<double> thirds(const std::vector<double>& sorted, double step) {
   std::vector<double> values;
   for (const double q : {1.0 / 6, 0.5, 5.0 / 6}) {
     if (sorted.empty()) break;
-    const double value =
-        sorted[static_cast<size_t>(q * static_cast<double>(sorted.size() - 1) + 0.5)];
-    const double rounded = std::max(step, std::round(value / step) * step);
+    const double rounded = std::max(step, std::round(quantile(sorted, q) / step) * step);
     if (values.empty() || rounded > values.back()) values.push_back(rounded);
   }
   return values;

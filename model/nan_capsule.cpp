@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "model/options.h"
-#include "weights/tensor_file.h"
+#include "weights/tensor_file_read.h"
 
 namespace frcnn {
 namespace {
@@ -33,14 +33,6 @@ const Tensor& tensor_of(const TensorGroup& group, const std::string& name, DType
   check(found != group.tensors.end() && found->second.dtype() == dtype,
         "{}: a pass lacks '{}' of type {}", file, name, name_of(dtype));
   return found->second;
-}
-
-template <typename T>
-const T& attribute_of(const TensorGroup& group, const std::string& name, const std::string& file) {
-  const auto found = group.attributes.find(name);
-  check(found != group.attributes.end() && std::holds_alternative<T>(found->second),
-        "{}: attribute '{}' is missing or of another type", file, name);
-  return std::get<T>(found->second);
 }
 
 std::vector<std::vector<Box>> boxes_of(const TensorGroup& group, const std::string& name,

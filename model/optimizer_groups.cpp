@@ -1,13 +1,44 @@
 #include "model/optimizer_groups.h"
 
+#include <algorithm>
 #include <cmath>
-#include <string>
-#include <tuple>
-#include <vector>
 
 #include "kernels/launch/check.h"
 
 namespace frcnn {
+namespace {
+
+struct Branch {
+  const char *name, *prefix;  ///< of its groups and of its parameters
+  OptimizerOverride OptimizerConfig::*settings;
+  bool FasterRcnn::TrainedParts::*trained;
+};
+constexpr Branch kBranches[] = {
+    {"backbone", "backbone.", &OptimizerConfig::backbone, &FasterRcnn::TrainedParts::backbone},
+    {"rpn", "rpn.", &OptimizerConfig::rpn, &FasterRcnn::TrainedParts::rpn},
+    {"detector", "head.", &OptimizerConfig::detector, &FasterRcnn::TrainedParts::detector}};
+
+/// "rpn", "rpn biases", "rpn norms".
+std::string group_name(const Branch& branch, ParameterKind kind) {
+  return std::string(branch.name) + (kind == ParameterKind::weight ? ""
+                                     : kind == ParameterKind::bias ? " biases"
+                                                                   : " norms");
+}
+
+}  // namespace
+
+std::vector<std::string> group_names(const Parameters& parameters,
+                                     const FasterRcnn::TrainedParts& trained) {
+  std::vector<std::string> names;
+  for (const Branch& branch : kBranches)
+    for (const ParameterKind kind :
+         {ParameterKind::weight, ParameterKind::bias, ParameterKind::norm_scale})
+      if (trained.*branch.trained && std::ranges::any_of(parameters.all(), [&](const Parameter& p) {
+            return p.kind == kind && p.name.starts_with(branch.prefix);
+          }))
+        names.push_back(group_name(branch, kind));
+  return names;
+}
 
 GroupSettings branch_settings(const OptimizerConfig& common, const OptimizerOverride& own,
                               int64_t total_steps) {
@@ -34,14 +65,11 @@ GroupSettings branch_settings(const OptimizerConfig& common, const OptimizerOver
 
 void add_parameter_groups(Optimizer& optimizer, const Parameters& parameters,
                           const OptimizerConfig& config, int64_t total_steps) {
-  const std::tuple<const char*, const char*, const OptimizerOverride*> branches[] = {
-      {"backbone", "backbone.", &config.backbone},
-      {"rpn", "rpn.", &config.rpn},
-      {"detector", "head.", &config.detector}};
-  for (const auto& [branch, prefix, own] : branches) {
+  for (const Branch& branch : kBranches) {
+    const OptimizerOverride* own = &(config.*branch.settings);
     std::vector<Parameter> weights, biases, norms;
     for (const Parameter& p : parameters.all()) {
-      if (!p.name.starts_with(prefix) || !p.trainable()) continue;
+      if (!p.name.starts_with(branch.prefix) || !p.trainable()) continue;
       (p.kind == ParameterKind::weight ? weights
        : p.kind == ParameterKind::bias ? biases
                                        : norms)
@@ -52,9 +80,9 @@ void add_parameter_groups(Optimizer& optimizer, const Parameters& parameters,
     norm.weight_decay *= own->bias_decay_factor.value_or(config.bias_decay_factor);
     GroupSettings bias = norm;
     bias.lr_factor = own->bias_lr_factor.value_or(config.bias_lr_factor);
-    optimizer.add_group(branch, weights, plain);
-    optimizer.add_group(fmt::format("{} biases", branch), biases, bias);
-    optimizer.add_group(fmt::format("{} norms", branch), norms, norm);
+    optimizer.add_group(group_name(branch, ParameterKind::weight), weights, plain);
+    optimizer.add_group(group_name(branch, ParameterKind::bias), biases, bias);
+    optimizer.add_group(group_name(branch, ParameterKind::norm_scale), norms, norm);
   }
 }
 

@@ -3,22 +3,12 @@
 #include "kernels/launch/check.h"
 #include "weights/checkpoint_format.h"
 #include "weights/md5.h"
+#include "weights/tensor_file_read.h"
 
 namespace frcnn {
 namespace {
 
 const TensorFileKind kKind = {checkpoint_format::kMagic, "checkpoint", kCheckpointVersion};
-
-/// A root attribute of one type; Error naming the file where it is missing or of another.
-template <typename T>
-T root_value(const std::string& file, TensorFile& content, const std::string& name,
-             const char* expected) {
-  const auto found = content.root.attributes.find(name);
-  check(found != content.root.attributes.end(), "{}: attribute '{}' is missing", file, name);
-  T* value = std::get_if<T>(&found->second);
-  check(value != nullptr, "{}: attribute '{}' is not {}", file, name, expected);
-  return std::move(*value);
-}
 
 template <typename T>
 const T& training_value(const Checkpoint& checkpoint, const std::string& key, const char* type) {
@@ -61,10 +51,9 @@ Checkpoint load_checkpoint(const std::filesystem::path& file) {
 
 Checkpoint to_checkpoint(TensorFile content, const std::string& name) {
   Checkpoint checkpoint;
-  checkpoint.program_version = root_value<std::string>(name, content, "program_version", "text");
-  checkpoint.config = root_value<std::string>(name, content, "config", "text");
-  checkpoint.classes =
-      root_value<std::vector<std::string>>(name, content, "classes", "a list of names");
+  checkpoint.program_version = attribute_of<std::string>(content.root, "program_version", name);
+  checkpoint.config = attribute_of<std::string>(content.root, "config", name);
+  checkpoint.classes = attribute_of<std::vector<std::string>>(content.root, "classes", name);
   if (const auto network = content.root.tensors.find(checkpoint_format::kNetwork);
       network != content.root.tensors.end()) {
     check(network->second.dtype() == DType::u8 && network->second.rank() == 1,

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "kernels/launch/check.h"
-#include "weights/tensor_file.h"
+#include "weights/tensor_file_read.h"
 
 namespace frcnn {
 namespace {
@@ -22,15 +22,6 @@ const Tensor& part(const std::string& file, const TensorFile& content, const std
   check(fits, "{}: dataset '{}' is {} of {}, expected {} of {}", file, name,
         name_of(tensor.dtype()), tensor.shape().string(), name_of(dtype), Shape(dims).string());
   return tensor;
-}
-
-std::string text_value(const std::string& file, const TensorFile& content,
-                       const std::string& name) {
-  const auto found = content.root.attributes.find(name);
-  const auto* text =
-      found == content.root.attributes.end() ? nullptr : std::get_if<std::string>(&found->second);
-  check(text != nullptr, "{}: attribute '{}' is missing or no text", file, name);
-  return *text;
 }
 
 void check_box(const std::string& file, const PictureProposals& picture, size_t i) {
@@ -80,8 +71,8 @@ ProposalSet load_proposals(const std::filesystem::path& path) {
   const std::string file = path.string();
   const TensorFile content = load_tensor_file(path, kKind);
   ProposalSet out;
-  out.source = text_value(file, content, "source");
-  out.data = text_value(file, content, "data");
+  out.source = attribute_of<std::string>(content.root, "source", file);
+  out.data = attribute_of<std::string>(content.root, "data", file);
   const auto ids = part(file, content, "ids", DType::u8, {-1}).span<uint8_t>();
   for (size_t begin = 0, i = 0; i < ids.size(); ++i)
     if (ids[i] == '\n') {

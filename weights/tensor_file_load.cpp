@@ -133,7 +133,7 @@ TensorGroup read_group(const Reader& reader, hid_t group, const std::string& pat
   names.clear();
   if (H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, nullptr, note_link, &names) < 0) damaged();
   for (const std::string& name : names) {
-    const std::string what = path.empty() ? name : path + "/" + name;
+    const std::string what = path.empty() ? name : fmt::format("{}/{}", path, name);
     const Hdf5Handle object(H5Oopen(group, name.c_str(), H5P_DEFAULT), H5Oclose);
     if (groups && object && H5Iget_type(object.get()) == H5I_GROUP)
       groups->push_back(name);

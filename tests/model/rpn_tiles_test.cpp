@@ -6,6 +6,7 @@
 #include "engine/tape.h"
 #include "model/faster_rcnn.h"
 #include "model/options.h"
+#include "tests/model/small_detector.h"
 #include "tests/support/devices.h"
 #include "tests/support/support.h"
 
@@ -15,21 +16,9 @@ using namespace frcnn::test;
 namespace {
 
 ModelConfig tiny_config(bool tiles) {
-  ModelConfig config;
-  config.backbone.name = "tiny";
-  config.backbone.frozen_until = "";
-  config.backbone.tiny_channels = {4, 6};
-  config.backbone.tiny_strides = {2, 2};
-  config.backbone.batch_norm = false;
-  config.anchors.sizes = {8, 16};
-  config.anchors.rounding = "none";
-  config.rpn.channels = 5;
-  config.rpn.init = {"gauss", 0.1};
+  ModelConfig config = small_config();
   config.rpn.batch = 24;
-  config.rpn.only_inside = false;
   config.rpn.tiles = tiles;
-  config.roi.pooled_height = config.roi.pooled_width = 2;
-  config.roi.hidden = {7};
   return config;
 }
 
@@ -42,11 +31,7 @@ struct Pass {
 /// in a corner: its window reaches beyond the map.
 Pass rpn_pass(const ModelConfig& config, Device device = {}, int64_t images = 2) {
   const FasterRcnn model(config, 3, 11, DType::f64, true, device);
-  ModelInput input;
-  const int64_t h = 36, w = 44;
-  input.images = Tensor::from(
-      {images, 3, h, w}, random_vector<float>(static_cast<size_t>(images * 3 * h * w), -1, 1, 5));
-  for (int64_t n = 0; n < images; ++n) input.sizes.push_back({h, w, 1, 1});
+  const ModelInput input = noise(images, 36, 44, 5);
   std::vector<GroundTruth> truth = {{{{4, 4, 18, 20}, {14, 10, 30, 26}}, {0, 2}},
                                     {{{30, 24, 43, 35}}, {1}}};
   truth.resize(static_cast<size_t>(images));
