@@ -16,7 +16,11 @@ struct Object {
   int label = 0;
   bool difficult = false;
   bool truncated = false;
-  int line = 0;  ///< where it stands in the annotation file, 0: unknown
+  /// A region that holds several objects (COCO's iscrowd) or must not be judged: detections on it
+  /// are neither right nor wrong, and it is never trained on.
+  bool crowd = false;
+  double area = -1;  ///< pixels of the object's mask (COCO's area); below 0: the box's area counts
+  int line = 0;      ///< where it stands in the annotation file, 0: unknown
 };
 
 /// One picture and its objects.
@@ -26,6 +30,7 @@ struct ImageRecord {
   int width = 0, height = 0;   ///< pixels, after EXIF orientation
   std::vector<Object> objects;
   std::filesystem::path annotation;  ///< file the objects came from, empty: none
+  int64_t number = -1;               ///< the picture's id in a COCO file; below 0: it has none
 };
 
 /// What a reader did about a defect.
@@ -51,6 +56,7 @@ struct Dataset {
   std::string name;  ///< folder and split, for messages
   std::filesystem::path root;
   std::vector<std::string> class_names;
+  std::vector<int64_t> category_ids;  ///< of the classes in a COCO file; empty: label + 1
   std::vector<ImageRecord> images;
   std::vector<Finding> findings;
 };

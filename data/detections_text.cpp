@@ -129,8 +129,12 @@ Dataset read_truth_text(const fs::path& folder, const std::vector<std::string>& 
     image.id = files[i].stem().string();
     image.annotation = files[i];
     for (const Line& line : lines[i]) {
-      const bool difficult = line.values.size() == 5 && line.values[4] != 0;
-      image.objects.push_back({line.box(0), label_of(line, labels), difficult, false, line.number});
+      Object object;
+      object.box = line.box(0);
+      object.label = label_of(line, labels);
+      object.difficult = line.values.size() == 5 && line.values[4] != 0;
+      object.line = line.number;
+      image.objects.push_back(object);
     }
     dataset.images.push_back(std::move(image));
   }

@@ -52,6 +52,7 @@ Sample make_sample(const Image& image, const ImageRecord& record, const InputSet
   sample.flipped = flip;
   resize_pixels(image, settings, flip, sample);
   for (const Object& object : record.objects) {
+    if (object.crowd) continue;
     sample.boxes.push_back(to_input(object.box, sample));
     sample.labels.push_back(object.label);
     sample.difficult.push_back(object.difficult ? 1 : 0);

@@ -14,7 +14,8 @@ packages=(
   libhdf5-dev          # checkpoints, Keras weights, golden values
   libstb-dev           # image files
   libpugixml-dev       # VOC annotations
-  nlohmann-json3-dev   # reports and COCO files
+  nlohmann-json3-dev   # reports and results
+  libsimdjson-dev      # COCO files
   libtomlplusplus-dev  # configuration files
   libcli11-dev         # command line
   libfmt-dev libspdlog-dev
