@@ -245,8 +245,10 @@ class Reader {
       report_object(FindingKind::repaired,
                     fmt::format("sticks out of the picture ({}x{}) and is clipped to it",
                                 image.width, image.height));
-    image.objects.push_back(
-        {inside, label->second, written.difficult, written.truncated, written.line});
+    Object object;
+    object.box = inside, object.label = label->second, object.line = written.line;
+    object.difficult = written.difficult, object.truncated = written.truncated;
+    image.objects.push_back(object);
   }
 
   const VocOptions& options_;

@@ -39,7 +39,7 @@ RandomCase random_case(uint64_t seed) {
       const float x = next() * 70, y = next() * 70;
       const Box box = {x, y, x + 5 + next() * 25, y + 5 + next() * 25};
       const int label = static_cast<int>(next() * 3);
-      image.objects.push_back({box, label, next() < 0.2f, false, 0});
+      image.objects.push_back({box, label, next() < 0.2f});
       for (int d = 0; d < 2; ++d) {
         const float dx = (next() - 0.5f) * 12, dy = (next() - 0.5f) * 12;
         c.detections.push_back({i, label, next(), {box.x1 + dx, box.y1 + dy, box.x2 + dx, box.y2}});
