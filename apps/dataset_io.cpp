@@ -25,7 +25,7 @@ std::string findings_text(const Dataset& dataset, bool notes) {
   std::string text;
   for (const auto& [kind, name] :
        {std::pair(FindingKind::note, "notes"), std::pair(FindingKind::repaired, "repaired"),
-        std::pair(FindingKind::left_out, "left out")}) {
+        std::pair(FindingKind::left_out, "left out"), std::pair(FindingKind::error, "errors")}) {
     if (kind == FindingKind::note && !notes) continue;
     size_t count = 0;
     for (const Finding& finding : dataset.findings)

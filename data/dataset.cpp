@@ -44,6 +44,20 @@ std::string to_string(const Finding& finding) {
   return text + finding.message;
 }
 
+void throw_errors(const std::vector<Finding>& findings, bool strict) {
+  const Finding* first = nullptr;
+  size_t count = 0;
+  for (const Finding& finding : findings) {
+    if (finding.kind == FindingKind::note) continue;
+    if (finding.kind != FindingKind::error && !strict) continue;
+    if (count++ == 0) first = &finding;
+  }
+  if (count == 0) return;
+  fail("{}{}", to_string(*first),
+       count == 1 ? ""
+                  : fmt::format(" (and {} more {})", count - 1, count == 2 ? "error" : "errors"));
+}
+
 DatasetSummary summarise(const Dataset& dataset) {
   DatasetSummary summary;
   for (const std::string& name : dataset.class_names) summary.classes.push_back({name, 0, 0, 0, 0});
@@ -71,7 +85,7 @@ DatasetSummary summarise(const Dataset& dataset) {
   }
   for (const Finding& finding : dataset.findings) {
     summary.repaired += finding.kind == FindingKind::repaired;
-    summary.left_out += finding.kind == FindingKind::left_out;
+    summary.left_out += finding.kind >= FindingKind::left_out;
   }
   summary.box_size = quartiles(std::move(sizes));
   summary.box_ratio = quartiles(std::move(ratios));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "data/defects.h"
 #include "kernels/boxes/box.h"
 
 namespace frcnn {
@@ -38,6 +39,7 @@ enum class FindingKind : uint8_t {
   note,      ///< nothing changed: a fact the reader had to infer
   repaired,  ///< read with a correction (clipped, swapped corners, size taken from the picture)
   left_out,  ///< the object or picture is not in the data set
+  error,     ///< the same, and the file is at fault: readers throw it unless they are lenient
 };
 
 /// One defect of a data set, or one inferred fact (kind note; file and line may then be empty).
@@ -46,10 +48,15 @@ struct Finding {
   std::string file;
   int line = 0;
   std::string message;  ///< one sentence: what was expected, what was found, what was done
+  Defect defect = Defect::other;
 };
 
 /// "file:line: left out: message", without the parts that are missing.
 std::string to_string(const Finding& finding);
+
+/// Throws one Error when there are findings of kind error (`strict`: of any kind but note): the
+/// first, and how many more there are.
+void throw_errors(const std::vector<Finding>& findings, bool strict);
 
 /// A labelled set of pictures. Class names never include a background.
 struct Dataset {
@@ -70,7 +77,7 @@ struct DatasetSummary {
   std::vector<Class> classes;
   int64_t images = 0, images_without_objects = 0;
   int64_t boxes = 0, difficult = 0, truncated = 0;
-  int64_t repaired = 0, left_out = 0;  ///< findings of these kinds
+  int64_t repaired = 0, left_out = 0;  ///< findings of these kinds; errors are left out too
   /// Quartiles of the boxes' sqrt(area) and height / width: minimum, 25 %, median, 75 %, maximum.
   std::vector<double> box_size, box_ratio;
   int min_width = 0, max_width = 0, min_height = 0, max_height = 0;

@@ -13,16 +13,12 @@
 #include "data/image.h"
 #include "data/voc_annotation.h"
 #include "data/voc_folder.h"
+#include "data/voc_object.h"
 #include "kernels/launch/check.h"
 
 namespace frcnn {
 namespace fs = std::filesystem;
 namespace {
-
-std::string corners_text(const VocObject& object) {
-  const auto& c = object.corners;
-  return fmt::format("'{}' ({:g}, {:g}, {:g}, {:g})", object.name, c[0], c[1], c[2], c[3]);
-}
 
 /// Adds a file's boxes to the evidence. Boxes that stick out of the picture prove nothing.
 void count_evidence(const VocAnnotation& annotation, CoordinateEvidence& evidence) {
@@ -36,22 +32,6 @@ void count_evidence(const VocAnnotation& annotation, CoordinateEvidence& evidenc
     evidence.at_zero += x1 < 1 || y1 < 1;
     evidence.at_size += size_known && (x2 > w - 1 || y2 > h - 1);
   }
-}
-
-Box to_continuous(const std::array<double, 4>& c, VocCoordinates coordinates) {
-  const double low = coordinates == VocCoordinates::one_based ? -1 : 0;
-  const double high = coordinates == VocCoordinates::zero_based ? 1 : 0;
-  return {static_cast<float>(c[0] + low), static_cast<float>(c[1] + low),
-          static_cast<float>(c[2] + high), static_cast<float>(c[3] + high)};
-}
-
-/// A box drawn on a stored picture, in the picture as EXIF orientation 5..8 turns it.
-Box turned(const Box& box, const ImageInfo& info) {
-  const auto w = static_cast<float>(info.stored_width), h = static_cast<float>(info.stored_height);
-  Box b = box;
-  if (info.orientation == 7 || info.orientation == 8) b.x1 = w - box.x2, b.x2 = w - box.x1;
-  if (info.orientation == 6 || info.orientation == 7) b.y1 = h - box.y2, b.y2 = h - box.y1;
-  return {b.y1, b.x1, b.y2, b.x2};
 }
 
 class Reader {
@@ -69,13 +49,17 @@ class Reader {
       if (seen.insert(entry.id).second)
         add_picture(entry);
       else
-        report(FindingKind::left_out, entry.file, entry.line,
+        report(FindingKind::left_out, Defect::split_repeats, entry.file, entry.line,
                fmt::format("picture '{}' is named a second time", entry.id));
     }
-    throw_errors();
-    require_not_empty(dataset_, false);
+    if (!options_.lenient) {
+      throw_errors(dataset_.findings, options_.strict);
+      require_not_empty(dataset_, false);
+    }
     return std::move(dataset_);
   }
+
+  VocCoordinates coordinates() const { return coordinates_; }
 
  private:
   const VocAnnotation& annotation(const std::string& id) {
@@ -85,17 +69,9 @@ class Reader {
     return annotations_.emplace(id, read_voc_annotation(file)).first->second;
   }
 
-  void report(FindingKind kind, const fs::path& file, int line, std::string message) {
-    dataset_.findings.push_back({kind, file.string(), line, std::move(message)});
-    if (options_.strict && kind != FindingKind::note)
-      errors_.push_back(to_string(dataset_.findings.back()));
-  }
-
-  void throw_errors() const {
-    if (errors_.empty()) return;
-    const size_t more = errors_.size() - 1;
-    fail("{}{}", errors_.front(),
-         more == 0 ? "" : fmt::format(" (and {} more {})", more, more == 1 ? "error" : "errors"));
+  void report(FindingKind kind, Defect defect, const fs::path& file, int line,
+              std::string message) {
+    dataset_.findings.push_back({kind, file.string(), line, std::move(message), defect});
   }
 
   void choose_classes_and_coordinates() {
@@ -135,7 +111,7 @@ class Reader {
     const char* name = coordinates_ == VocCoordinates::zero_based  ? "0-based pixels"
                        : coordinates_ == VocCoordinates::one_based ? "1-based pixels"
                                                                    : "positions of edges";
-    report(FindingKind::note, folder_ / "Annotations", 0,
+    report(FindingKind::note, Defect::coordinates, folder_ / "Annotations", 0,
            fmt::format("coordinates are read as {}: of {} boxes, {} begin at 0 and {} end at the "
                        "picture's width or height",
                        name, evidence.boxes, evidence.at_zero, evidence.at_size));
@@ -145,25 +121,27 @@ class Reader {
     const fs::path xml = folder_ / "Annotations" / (entry.id + ".xml");
     std::error_code ignored;
     if (!fs::exists(xml, ignored)) {
-      errors_.push_back(fmt::format("{}:{}: picture '{}' has no annotation {}", entry.file.string(),
-                                    entry.line, entry.id, xml.string()));
+      report(FindingKind::error, Defect::annotation_missing, entry.file, entry.line,
+             fmt::format("picture '{}' has no annotation {}", entry.id, xml.string()));
       return;
     }
     const VocAnnotation& file = annotation(entry.id);
-    errors_.insert(errors_.end(), file.errors.begin(), file.errors.end());
-    if (!file.errors.empty()) return;
+    dataset_.findings.insert(dataset_.findings.end(), file.errors.begin(), file.errors.end());
+    if (file.broken()) return;
     ImageRecord image;
     image.id = entry.id;
     image.annotation = xml;
     image.path = find_picture(folder_, entry.id, file.filename);
     if (image.path.empty()) {
-      errors_.push_back(fmt::format("{}:1: picture {} does not exist", xml.string(),
-                                    (folder_ / "JPEGImages" / (entry.id + ".jpg")).string()));
+      report(FindingKind::error, Defect::picture_missing, xml, 1,
+             fmt::format("picture {} does not exist",
+                         (folder_ / "JPEGImages" / (entry.id + ".jpg")).string()));
       return;
     }
-    const std::optional<ImageInfo> stored_frame = find_size(file, image);
+    const std::optional<ImageInfo> stored = find_size(file, image);
     if (image.width <= 0) return;
-    for (const VocObject& object : file.objects) add_object(file, object, stored_frame, image);
+    const VocFrame frame{coordinates_, image.width, image.height, stored};
+    for (const VocObject& object : file.objects) add_object(file, object, frame, image);
     dataset_.images.push_back(std::move(image));
   }
 
@@ -178,14 +156,15 @@ class Reader {
     try {
       info = read_image_info(image.path);
     } catch (const Error& error) {
-      errors_.push_back(error.what());
+      // The message names the file.
+      report(FindingKind::error, Defect::picture_unreadable, "", 0, error.what());
       image.width = image.height = 0;
       return {};
     }
     image.width = info.width, image.height = info.height;
     if (w == info.width && h == info.height) return {};
     if (info.orientation >= 5 && w == info.stored_width && h == info.stored_height) {
-      report(FindingKind::repaired, file.file, file.size_line,
+      report(FindingKind::repaired, Defect::exif_turned, file.file, file.size_line,
              fmt::format(
                  "boxes were drawn on the picture as stored ({}x{}), EXIF orientation {} turns "
                  "it to {}x{}; the boxes are turned too",
@@ -193,60 +172,30 @@ class Reader {
       return info;
     }
     if (file.size_line > 0)
-      report(FindingKind::repaired, file.file, file.size_line,
+      report(FindingKind::repaired, Defect::size_mismatch, file.file, file.size_line,
              fmt::format("<size> is {}x{}, the picture is {}x{}; the picture's size is used", w, h,
                          info.width, info.height));
     return {};
   }
 
-  void add_object(const VocAnnotation& file, const VocObject& written,
-                  const std::optional<ImageInfo>& stored_frame, ImageRecord& image) {
-    const auto report_object = [&](FindingKind kind, const std::string& message) {
-      report(kind, file.file, written.line, fmt::format("{} {}", corners_text(written), message));
-    };
+  void add_object(const VocAnnotation& file, const VocObject& written, const VocFrame& frame,
+                  ImageRecord& image) {
     const auto label = labels_.find(written.name);
     if (label == labels_.end()) {
-      report_object(FindingKind::left_out,
-                    fmt::format("has a class that is not one of the {} given ({})", labels_.size(),
-                                fmt::join(dataset_.class_names, ", ")));
+      report(
+          FindingKind::left_out, Defect::class_unknown, file.file, written.line,
+          fmt::format("{} has a class that is not one of the {} given ({})", corners_text(written),
+                      labels_.size(), fmt::join(dataset_.class_names, ", ")));
       return;
     }
-    std::array<double, 4> c = written.corners;
-    const double largest = *std::max_element(c.begin(), c.end());
-    if (largest >= 65500 && std::max(image.width, image.height) < 65000) {
-      report_object(FindingKind::left_out,
-                    fmt::format("has a coordinate {:g} far outside the picture ({}x{}): a negative "
-                                "number written without its sign?",
-                                largest, image.width, image.height));
-      return;
+    VocVerdict verdict = judge_object(written, frame);
+    for (Finding& finding : verdict.findings) {
+      finding.file = file.file.string();
+      dataset_.findings.push_back(std::move(finding));
     }
-    if (c[0] == c[2] || c[1] == c[3]) {
-      report_object(FindingKind::left_out, "has no area");
-      return;
-    }
-    if (c[0] > c[2] || c[1] > c[3]) {
-      if (c[0] > c[2]) std::swap(c[0], c[2]);
-      if (c[1] > c[3]) std::swap(c[1], c[3]);
-      report_object(FindingKind::repaired, "has its corners swapped");
-    }
-    Box box = to_continuous(c, coordinates_);
-    if (stored_frame) box = turned(box, *stored_frame);
-    const Box inside = {std::max(box.x1, 0.0f), std::max(box.y1, 0.0f),
-                        std::min(box.x2, static_cast<float>(image.width)),
-                        std::min(box.y2, static_cast<float>(image.height))};
-    const bool overlaps = inside.x2 > inside.x1 && inside.y2 > inside.y1;
-    if (!overlaps || inside.area() < 0.5f * box.area()) {
-      report_object(FindingKind::left_out,
-                    fmt::format("lies {} outside the picture ({}x{})",
-                                overlaps ? "mostly" : "wholly", image.width, image.height));
-      return;
-    }
-    if (inside != box)
-      report_object(FindingKind::repaired,
-                    fmt::format("sticks out of the picture ({}x{}) and is clipped to it",
-                                image.width, image.height));
+    if (!verdict.box) return;
     Object object;
-    object.box = inside, object.label = label->second, object.line = written.line;
+    object.box = *verdict.box, object.label = label->second, object.line = written.line;
     object.difficult = written.difficult, object.truncated = written.truncated;
     image.objects.push_back(object);
   }
@@ -257,7 +206,6 @@ class Reader {
   std::map<std::string, VocAnnotation> annotations_;
   std::map<std::string, int> labels_;
   VocCoordinates coordinates_ = VocCoordinates::detect;
-  std::vector<std::string> errors_;
 };
 
 }  // namespace
@@ -269,8 +217,11 @@ VocCoordinates detect_coordinates(const CoordinateEvidence& evidence) {
   return zero ? VocCoordinates::zero_based : VocCoordinates::one_based;
 }
 
-Dataset read_voc(const VocOptions& options) {
-  return Reader(options).run();
+Dataset read_voc(const VocOptions& options, VocCoordinates* used) {
+  Reader reader(options);
+  Dataset dataset = reader.run();
+  if (used != nullptr) *used = reader.coordinates();
+  return dataset;
 }
 
 }  // namespace frcnn

@@ -24,6 +24,7 @@ struct VocOptions {
   VocCoordinates coordinates = VocCoordinates::detect;
   bool check_pictures = true;  ///< compares sizes with the pictures' headers
   bool strict = false;         ///< any defect is an error
+  bool lenient = false;        ///< errors become findings of kind error, and reading goes on
 };
 
 /// Reads a data set in PASCAL VOC layout. `truncated`, `difficult`, `pose`, `segmented` and `size`
@@ -31,8 +32,9 @@ struct VocOptions {
 /// left out, those that stick out a little are clipped; Dataset::findings names each with file and
 /// line. Errors (no such folder or split, malformed XML, object without name or coordinates,
 /// missing picture) are collected over the split and thrown as one Error: the first, and how many
-/// more there are. Class names come from all of Annotations/, so that the splits of a folder agree.
-Dataset read_voc(const VocOptions& options);
+/// more there are; with `lenient` each becomes a finding of kind error. Class names come from all
+/// of Annotations/, so that the splits of a folder agree. `used` gets how coordinates were read.
+Dataset read_voc(const VocOptions& options, VocCoordinates* used = nullptr);
 
 /// Counts that tell which coordinates a folder uses; only boxes inside the picture are counted.
 struct CoordinateEvidence {

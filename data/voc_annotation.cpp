@@ -2,11 +2,13 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <optional>
 #include <pugixml.hpp>
 #include <string_view>
+#include <utility>
 
 #include "data/files.h"
 #include "kernels/launch/check.h"
@@ -39,7 +41,8 @@ class Parser {
     pugi::xml_document document;
     const pugi::xml_parse_result result = document.load_buffer(text_.data(), text_.size());
     if (!result) {
-      error(line_of(text_, static_cast<size_t>(std::max<ptrdiff_t>(result.offset, 0))),
+      error(Defect::annotation_broken,
+            line_of(text_, static_cast<size_t>(std::max<ptrdiff_t>(result.offset, 0))),
             fmt::format("malformed XML: {}", result.description()));
       return;
     }
@@ -47,7 +50,7 @@ class Parser {
     if (!root) {
       const pugi::xml_node found = document.first_child();
       error(
-          found ? line(found) : 1,
+          Defect::annotation_broken, found ? line(found) : 1,
           fmt::format("expected <annotation> as the outermost element, found <{}>", found.name()));
       return;
     }
@@ -61,8 +64,11 @@ class Parser {
     return line_of(text_, static_cast<size_t>(std::max<ptrdiff_t>(node.offset_debug(), 0)));
   }
 
-  void error(int at, const std::string& message) {
-    out_.errors.push_back(fmt::format("{}:{}: {}", out_.file.string(), at, message));
+  void error(Defect defect, int at, std::string message) {
+    out_.errors.push_back({FindingKind::error, out_.file.string(), at, std::move(message), defect});
+  }
+  void object_error(int at, std::string message) {
+    error(Defect::object_broken, at, std::move(message));
   }
 
   void read_size(const pugi::xml_node& size) {
@@ -83,7 +89,7 @@ class Parser {
     object.line = line(node);
     object.name = trimmed(node.child_value("name"));
     const size_t errors_before = out_.errors.size();
-    if (object.name.empty()) error(object.line, "expected <name> in <object>, found none");
+    if (object.name.empty()) object_error(object.line, "expected <name> in <object>, found none");
     object.difficult = flag(node, "difficult");
     object.truncated = flag(node, "truncated");
     read_corners(node, object);
@@ -98,21 +104,21 @@ class Parser {
   void read_corners(const pugi::xml_node& node, VocObject& object) {
     const pugi::xml_node box = node.child("bndbox");
     if (!box) {
-      error(object.line,
-            fmt::format("expected <bndbox> in <object> '{}', found none", object.name));
+      object_error(object.line,
+                   fmt::format("expected <bndbox> in <object> '{}', found none", object.name));
       return;
     }
     for (size_t i = 0; i < kCorners.size(); ++i) {
       const pugi::xml_node corner = box.child(kCorners[i]);
       if (!corner) {
-        error(line(box), fmt::format("expected <{}> in <bndbox>, found none", kCorners[i]));
+        object_error(line(box), fmt::format("expected <{}> in <bndbox>, found none", kCorners[i]));
         return;
       }
       const std::string_view text = trimmed(corner.child_value());
       const std::optional<double> value = number(text);
       if (!value) {
-        error(line(corner),
-              fmt::format("expected a number in <{}>, found '{}'", kCorners[i], text));
+        object_error(line(corner),
+                     fmt::format("expected a number in <{}>, found '{}'", kCorners[i], text));
         return;
       }
       object.corners[i] = *value;
@@ -125,6 +131,11 @@ class Parser {
 
 }  // namespace
 
+bool VocAnnotation::broken() const {
+  return std::any_of(errors.begin(), errors.end(),
+                     [](const Finding& e) { return e.defect == Defect::annotation_broken; });
+}
+
 VocAnnotation read_voc_annotation(const std::filesystem::path& file) {
   VocAnnotation annotation;
   annotation.file = file;
@@ -132,7 +143,8 @@ VocAnnotation read_voc_annotation(const std::filesystem::path& file) {
     const std::string text = read_text(file);
     Parser(annotation, text).run();
   } catch (const Error& e) {
-    annotation.errors.push_back(e.what());
+    annotation.errors.push_back(
+        {FindingKind::error, "", 0, e.what(), Defect::annotation_broken});  // it names the file
   }
   return annotation;
 }

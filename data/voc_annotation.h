@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "data/dataset.h"
+
 namespace frcnn {
 
 /// An <object> as written, numbers not interpreted.
@@ -21,8 +23,11 @@ struct VocAnnotation {
   std::string filename;          // tag <filename>, may be empty
   double width = 0, height = 0;  // tag <size>, 0: missing
   int size_line = 0;
-  std::vector<VocObject> objects;   // the readable ones
-  std::vector<std::string> errors;  // "file:line: sentence"; with any, the file is unusable
+  std::vector<VocObject> objects;  // the readable ones
+  std::vector<Finding> errors;     // of kind error
+
+  /// Nothing in the file can be used (malformed XML, another root element).
+  bool broken() const;
 };
 
 /// Reads one annotation file. Defects are collected in `errors`, nothing is thrown for them.

@@ -142,6 +142,43 @@ TEST_CASE("A21 VOC reader: unusable annotations are errors with file and line") 
     CHECK(text.find('\n') == std::string::npos);  // one line
 }
 
+TEST_CASE("A21 VOC reader: a lenient reading turns errors into findings and goes on") {
+  TempDir temp;
+  VocMaker voc(temp.path());
+  voc.add("a", kWhole + "<object><bndbox/></object>\n" + object_xml("dog", "5", "5", "9", "9") +
+                   "<object><name>cat</name></object>\n");
+  voc.add("b", kWhole);
+  voc.annotate("b", "<annotation>\n<size>");
+  voc.annotate("c", "<annotation>\n" + kWhole + "</annotation>");
+  voc.add("d", kWhole);
+  write_file(temp.path() / "JPEGImages/d.png", "no picture");
+  voc.split("train", "a\nb\nc\nx\nd\n");
+  VocOptions options;
+  options.root = temp.path(), options.split = "train", options.lenient = true;
+  VocCoordinates used = VocCoordinates::detect;
+  const Dataset set = read_voc(options, &used);
+  CHECK(used == VocCoordinates::one_based);
+  REQUIRE(set.images.size() == 1);
+  CHECK(set.images[0].objects.size() == 2);
+  std::vector<std::pair<Defect, std::string>> found;
+  for (const Finding& f : defects(set)) {
+    CHECK(f.kind == FindingKind::error);
+    found.emplace_back(f.defect,
+                       fmt::format("{}:{}", fs::path(f.file).filename().string(), f.line));
+  }
+  CHECK(found == std::vector<std::pair<Defect, std::string>>{
+                     {Defect::object_broken, "a.xml:4"},  // no name
+                     {Defect::object_broken, "a.xml:4"},  // no corner
+                     {Defect::object_broken, "a.xml:6"},
+                     {Defect::annotation_broken, "b.xml:2"},
+                     {Defect::picture_missing, "c.xml:1"},
+                     {Defect::annotation_missing, "train.txt:4"},
+                     {Defect::picture_unreadable, ":0"}});
+  options.lenient = false;
+  CHECK(contains(error_of([&] { read_voc(options); }),
+                 "a.xml:4: expected <name> in <object>, found none (and 6 more errors)"));
+}
+
 TEST_CASE("A21 VOC reader: unusable files outside the split don't matter") {
   TempDir temp;
   VocMaker voc(temp.path());
