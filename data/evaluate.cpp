@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "kernels/launch/check.h"
 
@@ -29,22 +28,6 @@ struct Truth {
   bool matched = false;
 };
 
-void check_detections(const Dataset& truth, const std::vector<Detection>& detections) {
-  for (size_t i = 0; i < detections.size(); ++i) {
-    const Detection& d = detections[i];
-    check(d.image >= 0 && d.image < static_cast<int64_t>(truth.images.size()),
-          "[evaluate] detection {}: expected a picture below {}, got {}", i, truth.images.size(),
-          d.image);
-    check(d.label >= 0 && d.label < static_cast<int>(truth.class_names.size()),
-          "[evaluate] detection {}: expected a label below {}, got {}", i, truth.class_names.size(),
-          d.label);
-    check(std::isfinite(d.score) && std::isfinite(d.box.x1) && std::isfinite(d.box.y1) &&
-              std::isfinite(d.box.x2) && std::isfinite(d.box.y2),
-          "[evaluate] detection {}: expected finite numbers, got score {}, box ({}, {}, {}, {})", i,
-          d.score, d.box.x1, d.box.y1, d.box.x2, d.box.y2);
-  }
-}
-
 /// Object that the detection overlaps most, and by how much; null when it overlaps none.
 Truth* best_match(std::vector<Truth>& objects, const Box& box, double extra, double& best) {
   Truth* match = nullptr;
@@ -65,8 +48,9 @@ ClassResult evaluate_class(const Dataset& truth, int label,
   for (size_t i = 0; i < truth.images.size(); ++i) {
     for (const Object& object : truth.images[i].objects) {
       if (object.label != label) continue;
-      objects[i].push_back({object.box, object.difficult, false});
-      ++(object.difficult ? result.difficult : result.objects);
+      const bool ignored = object.difficult || object.crowd;
+      objects[i].push_back({object.box, ignored, false});
+      ++(ignored ? result.difficult : result.objects);
     }
   }
   result.detections = static_cast<int64_t>(ranked.size());
@@ -82,7 +66,8 @@ ClassResult evaluate_class(const Dataset& truth, int label,
     const auto found = static_cast<double>(result.true_positives);
     result.curve.push_back(
         {result.objects > 0 ? found / static_cast<double>(result.objects) : 0,
-         found / static_cast<double>(result.true_positives + result.false_positives), d->score});
+         found / static_cast<double>(result.true_positives + result.false_positives), d->score,
+         d->image, right});
   }
   result.ap_area = result.objects > 0 ? area_ap(result.curve) : kNone;
   result.ap_11point = result.objects > 0 ? eleven_point_ap(result.curve) : kNone;
@@ -90,6 +75,27 @@ ClassResult evaluate_class(const Dataset& truth, int label,
 }
 
 }  // namespace
+
+void check_detections(const Dataset& truth, const std::vector<Detection>& detections) {
+  for (size_t i = 0; i < detections.size(); ++i) {
+    const Detection& d = detections[i];
+    check(d.image >= 0 && d.image < static_cast<int64_t>(truth.images.size()),
+          "[evaluate] detection {}: expected a picture below {}, got {}", i, truth.images.size(),
+          d.image);
+    check(d.label >= 0 && d.label < static_cast<int>(truth.class_names.size()),
+          "[evaluate] detection {}: expected a label below {}, got {}", i, truth.class_names.size(),
+          d.label);
+    check(std::isfinite(d.score) && std::isfinite(d.box.x1) && std::isfinite(d.box.y1) &&
+              std::isfinite(d.box.x2) && std::isfinite(d.box.y2),
+          "[evaluate] detection {}: expected finite numbers, got score {}, box ({}, {}, {}, {})", i,
+          d.score, d.box.x1, d.box.y1, d.box.x2, d.box.y2);
+  }
+  for (const ImageRecord& image : truth.images)
+    for (const Object& object : image.objects)
+      check(object.label >= 0 && object.label < static_cast<int>(truth.class_names.size()),
+            "[evaluate] picture {}: expected objects with a label below {}, got {}", image.id,
+            truth.class_names.size(), object.label);
+}
 
 double area_ap(const std::vector<PrPoint>& curve) {
   // Interpolated precision at a recall: the best precision at that or a higher one.
