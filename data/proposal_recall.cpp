@@ -28,7 +28,7 @@ ProposalRecall evaluate_proposals(const Dataset& truth, const std::vector<std::v
   for (size_t i = 0; i < boxes.size(); ++i) {
     total += static_cast<int64_t>(boxes[i].size());
     for (const Object& object : truth.images[i].objects) {
-      if (object.difficult) continue;
+      if (object.difficult || object.crowd) continue;
       ++out.objects;
       for (size_t c = 0; c < counts.size(); ++c) {
         const size_t n = std::min(boxes[i].size(), static_cast<size_t>(counts[c]));
@@ -46,6 +46,18 @@ ProposalRecall evaluate_proposals(const Dataset& truth, const std::vector<std::v
     out.at.push_back(at);
   }
   return out;
+}
+
+ProposalRecall evaluate_recall(const Dataset& truth, const std::vector<Detection>& detections,
+                               const std::vector<int64_t>& counts) {
+  check_detections(truth, detections);
+  std::vector<const Detection*> ranked;
+  for (const Detection& d : detections) ranked.push_back(&d);
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const Detection* a, const Detection* b) { return a->score > b->score; });
+  std::vector<std::vector<Box>> boxes(truth.images.size());
+  for (const Detection* d : ranked) boxes[static_cast<size_t>(d->image)].push_back(d->box);
+  return evaluate_proposals(truth, boxes, counts);
 }
 
 }  // namespace frcnn

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/evaluate.h"
 
 namespace frcnn {
 
@@ -16,7 +17,7 @@ struct RecallAt {
 };
 
 struct ProposalRecall {
-  int64_t objects = 0;           ///< difficult ones are not counted
+  int64_t objects = 0;           ///< difficult ones and crowds are not counted
   double boxes_per_picture = 0;  ///< proposals there are, on average
   std::vector<RecallAt> at;      ///< NaN everywhere when there is no object
 };
@@ -26,5 +27,10 @@ struct ProposalRecall {
 /// when the numbers of pictures differ.
 ProposalRecall evaluate_proposals(const Dataset& truth, const std::vector<std::vector<Box>>& boxes,
                                   const std::vector<int64_t>& counts = {10, 50, 100, 300, 1000});
+
+/// AR@N of detections: the same with the boxes of every picture, whatever their class, by falling
+/// score. Throws Error as evaluate_voc() does.
+ProposalRecall evaluate_recall(const Dataset& truth, const std::vector<Detection>& detections,
+                               const std::vector<int64_t>& counts = {1, 10, 100});
 
 }  // namespace frcnn

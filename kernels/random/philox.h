@@ -44,6 +44,7 @@ enum RandomStream : uint32_t {
   kStreamSynth = 7,
   kStreamTest = 8,
   kStreamSweep = 9,
+  kStreamBootstrap = 12,
 };
 inline constexpr uint32_t kStreamStride = 16;
 

@@ -41,3 +41,18 @@ TEST_CASE("proposal recall: a set without objects has none") {
   CHECK(std::isnan(recall.at[0].recall50));
   CHECK(std::isnan(recall.at[0].average));
 }
+
+TEST_CASE("recall of detections: by falling score whatever the class, crowds not counted") {
+  Dataset set;
+  set.class_names = {"cat", "dog"};
+  Object cat, crowd;
+  cat.box = {0, 0, 10, 10};
+  crowd.box = {50, 50, 60, 60}, crowd.crowd = true;
+  set.images.emplace_back().objects = {cat, crowd};
+  const std::vector<Detection> found = {{0, 0, 0.2F, {0, 0, 10, 8}},
+                                        {0, 1, 0.9F, {0, 0, 10, 6}}};  // IoU 0.8 and 0.6
+  const ProposalRecall recall = evaluate_recall(set, found, {1, 2});
+  CHECK(recall.objects == 1);
+  CHECK(recall.at[0].average == Approx(0.3));
+  CHECK(recall.at[1].average == Approx(0.7));
+}

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/coco_evaluate.h"
+#include "data/detection_errors.h"
 #include "kernels/launch/check.h"
 #include "kernels/launch/parallel.h"
 
@@ -62,6 +63,12 @@ int main(int argc, char** argv) try {
       {"seconds", std::chrono::duration<double>(Clock::now() - start).count()}};
   for (const CocoNumberName& entry : coco_number_names())
     out["numbers"].push_back(result.numbers.*entry.value);
+  const ErrorResult errors = detection_errors(truth, found);
+  out["errors"].push_back(errors.map);
+  for (const ErrorShare& kind : errors.kinds) out["errors"].push_back(kind.count);
+  for (const ErrorShare& kind : errors.kinds) out["errors"].push_back(kind.gain);
+  out["errors"].push_back(errors.false_positive_gain);
+  out["errors"].push_back(errors.false_negative_gain);
   std::printf("%s\n", out.dump().c_str());
   return 0;
 } catch (const std::exception& error) {

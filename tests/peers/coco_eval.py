@@ -5,7 +5,8 @@ val2017, and times both.
   ninja -C build/release coco_eval
   python tests/peers/coco_eval.py [--cases 200] [--rounds 3] [--threads 2]
                                   [--program build/release/tests/coco_eval]
-Needs numpy, h5py and pycocotools. Exit code 1 when a number differs by more than 1e-6.
+Needs numpy, h5py and pycocotools. Where tidecv is installed (pip install --no-deps tidecv), the error
+shares are compared with it on as many cases. Exit code 1 when a number differs by more than 1e-6.
 """
 import argparse
 import json
@@ -34,8 +35,8 @@ def ours(program, threads, objects, detections, ids, classes):
     return json.loads(done.stdout)
 
 
-def worst_difference(stats, result):
-    difference = np.abs(stats - np.array(result["numbers"], float))
+def worst_difference(stats, result, key="numbers"):
+    difference = np.abs(stats - np.array(result[key], float))
     return np.inf if np.isnan(difference).any() else difference.max()
 
 
@@ -102,6 +103,26 @@ def main():
             print(f"seed {seed}: differs by {apart}")
         worst = max(worst, apart)
     print(f"random cases: {a.cases}, largest difference {worst:.3g}")
+    try:
+        import make_tide
+    except ImportError:
+        print("tidecv is not installed: error shares are not compared")
+    else:
+        apart = 0.0
+        for seed in range(a.seed, a.seed + a.cases):
+            rng = np.random.default_rng(seed)
+            images, classes = int(rng.integers(1, 20)), int(rng.integers(1, 6))
+            truth, found = make_tide.tide_case(rng, images, classes)
+            if len(truth) == 0:
+                continue
+            stats = make_tide.reference(truth, found, images, classes)
+            result = ours(a.program, a.threads, truth, found, np.arange(images), classes)
+            difference = worst_difference(stats, result, "errors")
+            if not difference <= 1e-6:
+                print(f"seed {seed}: error shares differ by {difference}")
+            apart = max(apart, difference)
+        print(f"tidecv: {a.cases} cases, largest difference {apart:.3g}")
+        worst = max(worst, apart)
     if a.rounds:
         case = val2017_size(np.random.default_rng(a.seed))
         peer, mine = [], []
