@@ -23,6 +23,8 @@ void add_eval(CLI::App& app, Action& action);
 void add_propose(CLI::App& app, Action& action);
 void add_score(CLI::App& app, Action& action);
 void add_detect(CLI::App& app, Action& action);
+void add_show(CLI::App& app, Action& action);
+void add_why(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_backbone(CLI::App& app, Action& action);
 void add_synth(CLI::App& app, Action& action);

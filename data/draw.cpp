@@ -11,8 +11,6 @@
 namespace frcnn {
 namespace {
 
-constexpr int kAdvance = kGlyphWidth + 1;  // one empty column between characters
-
 /// Whole pixels [x1, x2) x [y1, y2).
 struct PixelRect {
   int x1 = 0, y1 = 0, x2 = 0, y2 = 0;
@@ -99,20 +97,20 @@ void draw_text(Image& image, int x, int y, std::string_view text, Colour colour,
         fill(image, {left, top, left + scale, top + scale}, colour);
       }
     }
-    x += kAdvance * scale;
+    x += kGlyphAdvance * scale;
   }
 }
 
 std::array<int, 2> text_size(std::string_view text, int scale) {
   if (text.empty()) return {0, 0};
-  return {(static_cast<int>(text.size()) * kAdvance - 1) * scale, kGlyphHeight * scale};
+  return {(static_cast<int>(text.size()) * kGlyphAdvance - 1) * scale, kGlyphHeight * scale};
 }
 
 void draw_labelled_box(Image& image, const Box& box, std::string_view label, Colour colour) {
   const int width = line_width(image), scale = font_scale(image), margin = scale + 1;
   draw_box(image, box, colour, width);
   // As many characters as the picture is wide.
-  const int most = (image.width - 2 * margin + scale) / (kAdvance * scale);
+  const int most = (image.width - 2 * margin + scale) / (kGlyphAdvance * scale);
   const std::string_view text = label.substr(0, static_cast<size_t>(std::max(0, most)));
   const PixelRect r = pixels_of(image, box);
   if (text.empty() || r.x2 <= r.x1 || r.y2 <= r.y1) return;

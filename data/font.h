@@ -6,6 +6,7 @@
 namespace frcnn {
 
 inline constexpr int kGlyphWidth = 5, kGlyphHeight = 7;
+inline constexpr int kGlyphAdvance = kGlyphWidth + 1;  ///< one empty column between characters
 
 /// Rows of a character from the top, bit 4 is the leftmost dot. Characters outside printable ASCII
 /// show as a hollow box.

@@ -449,21 +449,40 @@ std::vector<std::vector<ScoredBox>> FasterRcnn::detect(const ModelInput& input) 
   return found;
 }
 
-std::vector<std::vector<ScoredBox>> FasterRcnn::detect_image(const ModelInput& input) const {
+std::vector<std::vector<ScoredBox>> FasterRcnn::detect_image(const ModelInput& input,
+                                                             InferenceRecord* record) const {
   const int64_t input_h = input.images.dim(2), input_w = input.images.dim(3);
   const Tensor map = features(input.images, /*training=*/false);
+  const Device host;
   Proposals proposals;
   if (input.regions.empty()) {
-    const RpnOutput rpn_out = rpn_.forward(map);
-    proposals = propose(rpn_out, anchors(rpn_out.map_h, rpn_out.map_w, input_h, input_w),
-                        input.sizes, /*training=*/false);
+    RpnOutput rpn_out = rpn_.forward(map);
+    rpn_out.logits = rpn_out.logits.to(host);
+    rpn_out.deltas = rpn_out.deltas.to(host);
+    const Tensor boxes = anchors(rpn_out.map_h, rpn_out.map_w, input_h, input_w).to(host);
+    proposals = propose(rpn_out, boxes, input.sizes, /*training=*/false);
+    if (record) record->rpn = rpn_out, record->anchors = boxes;
   } else {
     proposals = given_proposals(input.regions, parameters_->dtype());
   }
   const Tensor rois = proposals.rois();
   const Stride s = stride(map.dim(2), map.dim(3), input_h, input_w);
-  const RoiOutput out = head_.forward(map, rois, s.y, s.x, nullptr);
+  RoiOutput out = head_.forward(map, rois.to(device()), s.y, s.x, nullptr);
+  out.logits = out.logits.to(host);
+  out.deltas = out.deltas.to(host);
+  if (record) record->proposals = proposals, record->rois = rois, record->roi = out;
   return select_detections(out, rois, input.sizes, config_.roi, config_.test, classes_);
+}
+
+InferenceRecord FasterRcnn::record(const ModelInput& input) const {
+  check_input(input);
+  check(input.sizes.size() == 1, "[faster_rcnn] expected one image to record, got {}",
+        input.sizes.size());
+  const Tape::NoGrad inference;
+  InferenceRecord record;
+  for (const BatchPart& part : single_images(input))
+    record.detections = detect_image(part.input, &record).at(0);
+  return record;
 }
 
 std::vector<std::vector<ScoredBox>> FasterRcnn::detect_on_gpu(const ModelInput& input) const {

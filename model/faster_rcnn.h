@@ -41,6 +41,17 @@ struct LossParts {
   bool proposal_gradients = false;
 };
 
+/// What the parts of the network gave on the way to an image's detections, on the host, so that an
+/// explanation (model/explain.h) is of what happened and not of a second run.
+struct InferenceRecord {
+  RpnOutput rpn;
+  Tensor anchors;  ///< (anchors, 4)
+  Proposals proposals;
+  Tensor rois;  ///< (R, 5)
+  RoiOutput roi;
+  std::vector<ScoredBox> detections;  ///< those of detect()
+};
+
 /// Names the random numbers of one training pass.
 struct PassKey {
   uint64_t seed = 1;
@@ -99,6 +110,11 @@ class FasterRcnn {
   /// one size pass together, and a kernel chosen for their number may have other last bits.
   std::vector<std::vector<ScoredBox>> detect(const ModelInput& input) const;
 
+  /// detect() for one image with what its parts gave. The parts run on the model's device, the
+  /// steps between them on the CPU, where detect() gives the same bits; on a GPU its boxes may
+  /// differ in the last ones.
+  InferenceRecord record(const ModelInput& input) const;
+
   /// What the RPN proposes per image, best first, in pixels of the network's input; scores are
   /// objectness as a probability. `training` chooses rpn.train or rpn.test.
   std::vector<std::vector<ScoredBox>> regions(const ModelInput& input, bool training) const;
@@ -147,7 +163,8 @@ class FasterRcnn {
   Losses losses_of_run(const ModelInput& input, const std::vector<GroundTruth>& truth,
                        const PassKey& key, std::optional<Samples>* samples,
                        const LossParts& parts) const;
-  std::vector<std::vector<ScoredBox>> detect_image(const ModelInput& input) const;
+  std::vector<std::vector<ScoredBox>> detect_image(const ModelInput& input,
+                                                   InferenceRecord* record = nullptr) const;
   void check_parts(const LossParts& parts) const;
   /// Whether the RPN runs on the sampled cells alone: where nothing else needs its outputs.
   bool on_tiles(const LossParts& parts) const {

@@ -6,6 +6,7 @@
 #include "kernels/boxes/codec.h"
 #include "kernels/boxes/nms.h"
 #include "kernels/boxes/topk.h"
+#include "model/proposal_ranking.h"
 
 namespace frcnn {
 namespace {
@@ -37,24 +38,9 @@ void propose_image(const RpnOutput& output, const Tensor& anchors, int64_t image
                    const InputSize& size, const RpnConfig& rpn, const ProposalConfig& limits,
                    Proposals& out) {
   namespace cpu = kernels::cpu;
-  const int64_t count = anchors.dim(0), first = image * count;
-  const std::vector<T> scores = objectness<T>(output.logits, first, count);
-  std::vector<T> boxes(static_cast<size_t>(count) * 4);
-  cpu::decode_boxes<T>({}, count, anchors.data<T>(), output.deltas.data<T>() + 4 * first, 4,
-                       boxes.data());
-  cpu::clip_boxes<T>(count, static_cast<double>(size.height), static_cast<double>(size.width),
-                     boxes.data());
-  std::vector<uint8_t> large(static_cast<size_t>(count));
-  cpu::boxes_large_enough<T>(count, limits.min_size * size.scale_y, limits.min_size * size.scale_x,
-                             boxes.data(), large.data());
-
-  // Original code: small boxes leave before the best are taken; torchvision: after.
-  const bool before = rpn.size_filter == "before";
-  std::vector<int64_t> order(static_cast<size_t>(std::min<int64_t>(limits.pre_nms, count)));
-  order.resize(static_cast<size_t>(cpu::top_k<T>(count, limits.pre_nms, scores.data(),
-                                                 before ? large.data() : nullptr, order.data())));
-  if (!before) std::erase_if(order, [&](int64_t i) { return !large[static_cast<size_t>(i)]; });
-
+  const int64_t first = image * anchors.dim(0);
+  const auto [scores, boxes, large, order] =
+      rank_proposals<T>(output, anchors, image, size, rpn, limits);
   const std::vector<T> sorted = gather(boxes.data(), order);
   const auto candidates = static_cast<int64_t>(order.size());
   std::vector<int64_t> kept(static_cast<size_t>(std::min<int64_t>(limits.post_nms, candidates)));
@@ -73,6 +59,40 @@ void propose_image(const RpnOutput& output, const Tensor& anchors, int64_t image
 }
 
 }  // namespace
+
+template <typename T>
+RankedProposals<T> rank_proposals(const RpnOutput& output, const Tensor& anchors, int64_t image,
+                                  const InputSize& size, const RpnConfig& rpn,
+                                  const ProposalConfig& limits) {
+  namespace cpu = kernels::cpu;
+  const int64_t count = anchors.dim(0), first = image * count;
+  RankedProposals<T> ranked;
+  ranked.scores = objectness<T>(output.logits, first, count);
+  ranked.boxes.resize(static_cast<size_t>(count) * 4);
+  cpu::decode_boxes<T>({}, count, anchors.data<T>(), output.deltas.data<T>() + 4 * first, 4,
+                       ranked.boxes.data());
+  cpu::clip_boxes<T>(count, static_cast<double>(size.height), static_cast<double>(size.width),
+                     ranked.boxes.data());
+  std::vector<uint8_t>& large = ranked.large;
+  large.resize(static_cast<size_t>(count));
+  cpu::boxes_large_enough<T>(count, limits.min_size * size.scale_y, limits.min_size * size.scale_x,
+                             ranked.boxes.data(), large.data());
+
+  // Original code: small boxes leave before the best are taken; torchvision: after.
+  const bool before = rpn.size_filter == "before";
+  std::vector<int64_t>& order = ranked.order;
+  order.resize(static_cast<size_t>(std::min<int64_t>(limits.pre_nms, count)));
+  order.resize(static_cast<size_t>(cpu::top_k<T>(count, limits.pre_nms, ranked.scores.data(),
+                                                 before ? large.data() : nullptr, order.data())));
+  if (!before) std::erase_if(order, [&](int64_t i) { return !large[static_cast<size_t>(i)]; });
+  return ranked;
+}
+template RankedProposals<float> rank_proposals(const RpnOutput&, const Tensor&, int64_t,
+                                               const InputSize&, const RpnConfig&,
+                                               const ProposalConfig&);
+template RankedProposals<double> rank_proposals(const RpnOutput&, const Tensor&, int64_t,
+                                                const InputSize&, const RpnConfig&,
+                                                const ProposalConfig&);
 
 Tensor Proposals::rois() const {
   int64_t total = 0;

@@ -7,7 +7,7 @@ small_set data
 
 expect "--version" "$frcnn" --version
 holds "--version" out.txt 'oneDNN [0-9.]+, HDF5 [0-9.]+'
-for command in train eval score detect inspect synth report op import; do
+for command in train eval score detect show why inspect synth report op import; do
   expect "$command --help" "$frcnn" $command --help
   holds "$command --help" out.txt "Example: frcnn $command "
 done
@@ -41,6 +41,17 @@ checks=$((checks + 1))
 holds "detect" pictures/detections.json '"category_name"'
 expect "detect --json" "$frcnn" detect run data/JPEGImages --score 0 --json
 same "detect --json" out.txt pictures/detections.json
+
+expect "show" "$frcnn" show truth,inside-anchors,samples,filters run --data data --out shown
+checks=$((checks + 1))
+[[ $(ls shown/*.png | wc -l) -eq 5 ]] || fail "show: not one picture of each kind, two of samples"
+expect "why" "$frcnn" why run --data data --split test --score 0 --out shown
+holds "why" out.txt '^[0-9]+ pictures, [0-9]+ objects: [0-9]+ found, [0-9]+ missed$'
+holds "why" out.txt '^detections: [0-9]+ right, [0-9]+ false'
+checks=$((checks + 1))
+ls shown/*-why.png >/dev/null || fail "why: wrote no picture"
+expect "why --json" "$frcnn" why run --data data --split test --score 0 --json
+holds "why --json" out.txt '"lost_at"'
 
 for path in run run/model.h5 data "$config" data/JPEGImages/000001.*; do
   expect "inspect $path" "$frcnn" inspect "$path"
