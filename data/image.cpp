@@ -9,6 +9,7 @@
 #include <limits>
 #include <memory>
 
+#include "data/decode_memory.h"
 #include "data/files.h"
 #include "data/jpeg_markers.h"
 #include "kernels/launch/check.h"
@@ -45,6 +46,13 @@ ImageInfo header_of(std::span<const uint8_t> bytes, const std::string& name) {
   info.width = turned ? info.stored_height : info.stored_width;
   info.height = turned ? info.stored_width : info.stored_height;
   return info;
+}
+
+/// What a decoder may hold for a picture: 16 bits per channel with alpha take 8 bytes per pixel,
+/// and up to three copies of that exist while a stream unpacks into a growing buffer.
+size_t decoder_memory(int64_t pixels) {
+  constexpr size_t kMost = size_t{768} << 20, kLeast = size_t{64} << 20;
+  return std::min(kMost, kLeast + 32 * static_cast<size_t>(pixels));
 }
 
 void append_bytes(void* context, void* data, int size) {
@@ -86,8 +94,12 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& name, int6
   stbi_convert_iphone_png_to_rgb_thread(1);
   Image image;
   int channels = 0;
+  const DecodeMemory memory(decoder_memory(pixels));
   const std::unique_ptr<stbi_uc, FreePixels> decoded(stbi_load_from_memory(
       bytes.data(), static_cast<int>(bytes.size()), &image.width, &image.height, &channels, 3));
+  check(decoded != nullptr || !memory.exceeded(),
+        "{}: expected a picture that decodes within {} MiB, found {}x{} pixels that unpack to more",
+        name, decoder_memory(pixels) >> 20, info.stored_width, info.stored_height);
   check(decoded != nullptr, "{}: picture cannot be decoded: {}", name, stbi_failure_reason());
   image.rgb.assign(decoded.get(),
                    decoded.get() + static_cast<size_t>(image.width) * image.height * 3);
@@ -107,6 +119,10 @@ ImageInfo read_image_info(const std::filesystem::path& path) {
       !stbi_info_from_memory(start.data(), kUsually, &width, &height, &channels))
     return header_of(read_bytes(path), path.string());
   return header_of(start, path.string());
+}
+
+ImageInfo read_image_info(std::span<const uint8_t> bytes, const std::string& name) {
+  return header_of(bytes, name);
 }
 
 int exif_orientation(std::span<const uint8_t> jpeg) {

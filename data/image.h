@@ -22,13 +22,15 @@ struct Image {
   bool operator==(const Image&) const = default;
 };
 
-inline constexpr int64_t kDefaultPixelLimit = 200'000'000;
+/// Most cameras give less. Decoding at this limit takes less than 1 GiB.
+inline constexpr int64_t kDefaultPixelLimit = 100'000'000;
 
 /// Decodes JPEG, PNG, BMP, GIF (first frame) and PNM. EXIF orientation of a JPEG is applied, once:
 /// the result is the picture as viewers show it. Grayscale is repeated to three channels, alpha is
 /// dropped (not blended), 16-bit values keep their high byte. Throws Error naming the file when it
-/// is missing, not a picture, cut short (a JPEG without end marker included) or larger than
-/// `pixel_limit` (a small file can claim an enormous picture).
+/// is missing, not a picture, cut short (a JPEG without end marker included), larger than
+/// `pixel_limit` (a small file can claim an enormous picture), or unpacks to far more than its size
+/// needs (at most 32 bytes per pixel and 64 MiB, 768 MiB in all, while it is decoded).
 Image decode_image(const std::filesystem::path& path, int64_t pixel_limit = kDefaultPixelLimit);
 
 /// The same from memory; `name` stands for the file in messages.
@@ -42,6 +44,7 @@ struct ImageInfo {
   int orientation = 1;  ///< EXIF, 1..8; invalid ones read as 1
 };
 ImageInfo read_image_info(const std::filesystem::path& path);
+ImageInfo read_image_info(std::span<const uint8_t> bytes, const std::string& name);
 
 /// EXIF orientation of a JPEG file, 1..8; 1 when there is none, or it is invalid or corrupt.
 int exif_orientation(std::span<const uint8_t> jpeg);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <optional>
 
 namespace frcnn {
@@ -49,7 +50,10 @@ class SegmentReader {
   /// markers, and a marker may be preceded by fill bytes FF.
   bool find_marker() {
     while (at_ + 1 < bytes_.size()) {
-      if (bytes_[at_] == 0xFF && bytes_[at_ + 1] != 0x00 && bytes_[at_ + 1] != 0xFF) {
+      const void* next = std::memchr(bytes_.data() + at_, 0xFF, bytes_.size() - 1 - at_);
+      if (next == nullptr) break;
+      at_ = static_cast<size_t>(static_cast<const uint8_t*>(next) - bytes_.data());
+      if (bytes_[at_ + 1] != 0x00 && bytes_[at_ + 1] != 0xFF) {
         at_ += 2;
         return true;
       }
@@ -118,6 +122,17 @@ bool has_end_of_image(std::span<const uint8_t> jpeg) {
   while (segments.next()) {
   }
   return segments.at_end_marker();
+}
+
+int jpeg_components(std::span<const uint8_t> jpeg) {
+  SegmentReader segments(jpeg);
+  while (const std::optional<Segment> segment = segments.next()) {
+    const uint8_t m = segment->marker;
+    // SOF0 to SOF15; C4, C8 and CC among them are other segments.
+    const bool frame = m >= 0xC0 && m <= 0xCF && m != 0xC4 && m != 0xC8 && m != 0xCC;
+    if (frame && segment->body.size() >= 6) return segment->body[5];
+  }
+  return 0;
 }
 
 int stored_orientation(std::span<const uint8_t> jpeg) {

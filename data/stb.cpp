@@ -1,5 +1,10 @@
 // The one place where the code of stb_image and stb_image_write is compiled. Formats whose
 // recognition is weak (a text file can pass for TGA) or that nobody trains on are left out.
+#include "data/decode_memory.h"
+
+#define STBI_MALLOC(size) frcnn::decode_malloc(size)
+#define STBI_REALLOC(memory, size) frcnn::decode_realloc(memory, size)
+#define STBI_FREE(memory) frcnn::decode_free(memory)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/anchor_grid.h"
+
 namespace frcnn {
 namespace {
 
@@ -44,6 +46,7 @@ void add(ClassCoverage& c, double iou, const RpnConfig& rpn) {
   c.at_least_70 += iou >= 0.7;
   c.learnable += iou >= rpn.positive_iou || (rpn.match_best && iou > 0);
   c.sum_of_best += iou;
+  ++c.histogram[static_cast<size_t>(std::clamp(iou * 10, 0.0, 9.0))];
 }
 
 /// The element nearest to the quantile `q` of a sorted list that is not empty.
@@ -57,16 +60,6 @@ std::array<double, 5> quantiles(const std::vector<double>& sorted) {
   return {at(0), at(0.1), at(0.5), at(0.9), at(1)};
 }
 
-std::vector<double> thirds(const std::vector<double>& sorted, double step) {
-  std::vector<double> values;
-  for (const double q : {1.0 / 6, 0.5, 5.0 / 6}) {
-    if (sorted.empty()) break;
-    const double rounded = std::max(step, std::round(quantile(sorted, q) / step) * step);
-    if (values.empty() || rounded > values.back()) values.push_back(rounded);
-  }
-  return values;
-}
-
 }  // namespace
 
 AnchorCoverage anchor_coverage(const FasterRcnn& model, const std::vector<CoverageImage>& images) {
@@ -74,6 +67,7 @@ AnchorCoverage anchor_coverage(const FasterRcnn& model, const std::vector<Covera
   AnchorCoverage result;
   result.classes.resize(static_cast<size_t>(model.classes()));
   std::vector<double> sizes, ratios;
+  std::vector<BoxShape> shapes;
   std::vector<double> anchors(static_cast<size_t>(model.anchors_per_cell()) * 4);
   std::array<int64_t, 2> known{}, map{};
   for (const CoverageImage& image : images) {
@@ -101,14 +95,19 @@ AnchorCoverage anchor_coverage(const FasterRcnn& model, const std::vector<Covera
       add(result.classes.at(static_cast<size_t>(image.truth.labels[i])), iou, config.rpn);
       sizes.push_back(std::sqrt(w * h));
       ratios.push_back(h / w);
+      const auto bin = std::upper_bound(kCoverageSizes.begin(), kCoverageSizes.end(), sizes.back());
+      add(result.by_size[static_cast<size_t>(bin - kCoverageSizes.begin())], iou, config.rpn);
+      shapes.push_back({sizes.back(), ratios.back()});
     }
   }
   std::sort(sizes.begin(), sizes.end());
   std::sort(ratios.begin(), ratios.end());
   result.size = quantiles(sizes);
   result.ratio = quantiles(ratios);
-  result.advised_sizes = thirds(sizes, sizes.empty() || sizes[sizes.size() / 2] < 40 ? 2 : 8);
-  result.advised_ratios = thirds(ratios, 0.05);
+  const AnchorGrid advised =
+      fit_anchor_grid(shapes, config.anchors.sizes.size(), config.anchors.ratios.size());
+  result.advised_sizes = advised.sizes;
+  result.advised_ratios = advised.ratios;
   return result;
 }
 

@@ -6,6 +6,7 @@
 
 #include "data/files.h"
 #include "data/jpeg_markers.h"
+#include "tests/data/picture_maker.h"
 #include "tests/data/voc_maker.h"
 #include "tests/support/support.h"
 
@@ -33,26 +34,6 @@ double mean_difference(const Image& a, const Image& b) {
   double sum = 0;
   for (size_t i = 0; i < a.rgb.size(); ++i) sum += std::abs(a.rgb[i] - b.rgb[i]);
   return sum / static_cast<double>(a.rgb.size());
-}
-
-/// A JPEG with an APP1 segment put behind its start marker.
-std::vector<uint8_t> with_app1(const std::vector<uint8_t>& jpeg, const std::vector<uint8_t>& body) {
-  const size_t length = body.size() + 2;
-  std::vector<uint8_t> segment = {0xFF, 0xE1, static_cast<uint8_t>(length >> 8),
-                                  static_cast<uint8_t>(length)};
-  segment.insert(segment.end(), body.begin(), body.end());
-  std::vector<uint8_t> out = jpeg;
-  out.insert(out.begin() + 2, segment.begin(), segment.end());
-  return out;
-}
-
-/// EXIF block with one entry, the orientation, in either byte order.
-std::vector<uint8_t> exif_block(uint8_t orientation, bool little) {
-  if (little)
-    return {'E',  'x', 'i', 'f', 0, 0, 'I', 'I', 42,          0, 8, 0, 0, 0, 1, 0,
-            0x12, 1,   3,   0,   1, 0, 0,   0,   orientation, 0, 0, 0, 0, 0, 0, 0};
-  return {'E', 'x',  'i', 'f', 0, 0, 'M', 'M', 0, 42,          0, 0, 0, 8, 0, 1,
-          1,   0x12, 0,   3,   0, 0, 0,   1,   0, orientation, 0, 0, 0, 0, 0, 0};
 }
 
 }  // namespace

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/picture_facts.h"
+#include "data/voc.h"
+
+namespace frcnn {
+
+struct DoctorOptions {
+  bool deep = false;  ///< decode every picture, and compare pixels instead of files
+  int rare = 10;      ///< a class with fewer objects is rare
+};
+
+/// A picture that a split names.
+struct SplitPicture {
+  std::string id;
+  std::filesystem::path path;  ///< of the picture, empty: there is none
+  std::string file;            ///< where it is named
+  int line = 0;
+};
+
+/// A named list of pictures, for the search for pictures in two of them.
+struct PictureList {
+  std::string name;  ///< "train"
+  std::vector<SplitPicture> pictures;
+};
+
+/// Objects by the square root of their box's area in original pixels: below 16, 32, 64, 128, 256,
+/// 512, and above.
+inline constexpr std::array<int, 6> kSizeLimits = {16, 32, 64, 128, 256, 512};
+using SizeHistogram = std::array<int64_t, kSizeLimits.size() + 1>;
+/// "< 16", "16-32", ..., ">= 512".
+std::string size_bin_name(size_t bin);
+size_t size_bin(const Box& box);
+
+/// What the examination of a data set gave.
+struct Diagnosis {
+  Dataset set;                                ///< as read; its findings have moved to `findings`
+  std::vector<Finding> findings;              ///< grouped by defect, within one in order of reading
+  std::map<std::string, PictureFacts> facts;  ///< by the path of the picture
+  std::vector<SizeHistogram> sizes;           ///< by class
+  std::vector<std::string> splits;            ///< that were searched for common pictures
+
+  int64_t count(Severity severity) const;
+};
+
+/// Examines a data set that was read leniently: its findings, objects (listed twice), classes
+/// (rare, similar names), pictures (format, orientation, colours, damage) and the pictures that it
+/// or `lists` hold twice. Reads every picture file once, on all threads.
+Diagnosis examine(Dataset set, const std::vector<PictureList>& lists, const DoctorOptions& options);
+
+/// A VOC folder: reads the split leniently, looks for common pictures among all splits, for lines
+/// of splits without annotation and, with split "all", for pictures without one. `used` gets how
+/// coordinates were read.
+Diagnosis examine_voc(VocOptions voc, const DoctorOptions& options, VocCoordinates* used = nullptr);
+
+}  // namespace frcnn

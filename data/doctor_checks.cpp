@@ -1,0 +1,115 @@
+#include "data/doctor_checks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace frcnn {
+namespace {
+
+/// Where a class is first used, and how often.
+struct Use {
+  int64_t objects = 0;
+  std::string file;
+  int line = 0;
+};
+
+std::vector<Use> uses(const Dataset& set) {
+  std::vector<Use> found(set.class_names.size());
+  for (const ImageRecord& image : set.images)
+    for (const Object& object : image.objects) {
+      Use& use = found.at(static_cast<size_t>(object.label));
+      if (use.objects++ == 0) use.file = image.annotation.string(), use.line = object.line;
+    }
+  return found;
+}
+
+}  // namespace
+
+void check_objects(Diagnosis& d) {
+  for (const ImageRecord& image : d.set.images) {
+    for (size_t i = 0; i < image.objects.size(); ++i) {
+      const Object& object = image.objects[i];
+      for (size_t k = 0; k < i; ++k) {
+        const Object& earlier = image.objects[k];
+        if (earlier.label != object.label || !(earlier.box == object.box)) continue;
+        d.findings.push_back(
+            {FindingKind::note, image.annotation.string(), object.line,
+             fmt::format("'{}' has the box of the one in line {}",
+                         d.set.class_names.at(static_cast<size_t>(object.label)), earlier.line),
+             Defect::box_duplicate});
+        break;
+      }
+    }
+  }
+}
+
+std::string plain_name(const std::string& name) {
+  std::string plain;
+  for (const char c : name) {
+    if (c == ' ' || c == '_' || c == '-' || c == '\t') continue;
+    plain += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  return plain;
+}
+
+void check_classes(Diagnosis& d, int rare) {
+  const std::vector<Use> found = uses(d.set);
+  std::map<std::string, std::vector<size_t>> alike;
+  for (size_t k = 0; k < found.size(); ++k) {
+    const std::string& name = d.set.class_names[k];
+    alike[plain_name(name)].push_back(k);
+    if (found[k].objects < rare)
+      d.findings.push_back({FindingKind::note, found[k].file, found[k].line,
+                            fmt::format("class '{}' has {} object{}, fewer than {}", name,
+                                        found[k].objects, found[k].objects == 1 ? "" : "s", rare),
+                            Defect::class_rare});
+  }
+  for (auto& [plain, labels] : alike) {
+    // The most frequent spelling is taken for the right one.
+    std::stable_sort(labels.begin(), labels.end(),
+                     [&](size_t a, size_t b) { return found[a].objects > found[b].objects; });
+    for (size_t i = 1; i < labels.size(); ++i) {
+      const Use& use = found[labels[i]];
+      d.findings.push_back({FindingKind::note, use.file, use.line,
+                            fmt::format("class '{}' ({} objects) looks like '{}' ({} objects)",
+                                        d.set.class_names[labels[i]], use.objects,
+                                        d.set.class_names[labels[0]], found[labels[0]].objects),
+                            Defect::class_similar});
+    }
+  }
+}
+
+void check_pictures(Diagnosis& d) {
+  for (const ImageRecord& image : d.set.images) {
+    const PictureFacts& facts = d.facts.at(image.path.string());
+    const auto report = [&](Defect defect, std::string message) {
+      d.findings.push_back({FindingKind::note, image.path.string(), 0, std::move(message), defect});
+    };
+    if (!facts.error.empty()) {
+      d.findings.push_back(
+          {FindingKind::error, "", 0, facts.error, Defect::picture_unreadable});  // names the file
+      continue;
+    }
+    if (!facts.whole)
+      report(Defect::picture_truncated,
+             fmt::format("{} of {}x{} ends after {} bytes without its end marker",
+                         name_of(facts.format), facts.info.width, facts.info.height, facts.bytes));
+    const PictureFormat promised = promised_format(image.path);
+    if (promised != facts.format)
+      report(Defect::picture_extension, fmt::format("holds a {}", name_of(facts.format)));
+    if (facts.info.orientation != 1)
+      report(Defect::exif_orientation,
+             fmt::format("EXIF orientation {}: stored {}x{}, shown {}x{}", facts.info.orientation,
+                         facts.info.stored_width, facts.info.stored_height, facts.info.width,
+                         facts.info.height));
+    if (facts.cmyk)
+      report(Defect::picture_cmyk, "has four channels (CMYK or YCCK)");
+    else if (facts.channels == 1 || facts.channels == 2)
+      report(Defect::picture_gray, "has one channel");
+    if (facts.bits == 16) report(Defect::picture_deep, "has 16 bits per channel");
+  }
+}
+
+}  // namespace frcnn
