@@ -48,6 +48,8 @@ std::optional<AnchorReport> anchors(const Config& config, const std::string& nam
 
 int doctor(const DoctorArguments& arguments) {
   check(fs::exists(arguments.data), "{}: there is no such data set folder", arguments.data);
+  check(arguments.fix.empty() || !fs::exists(arguments.fix),
+        "{}: --fix expects a folder that does not exist yet, found one", arguments.fix);
   Config config;
   if (!arguments.config.empty()) config = load_config(arguments.config);
   const auto start = std::chrono::steady_clock::now();
@@ -57,9 +59,14 @@ int doctor(const DoctorArguments& arguments) {
   voc.root = arguments.data, voc.split = arguments.split;
   voc.classes = arguments.classes.empty() ? config.data.classes : arguments.classes;
   voc.coordinates = static_cast<VocCoordinates>(config.data.coordinates);
-  report.diagnosis = examine_voc(voc, arguments.options);
+  VocCoordinates coordinates = VocCoordinates::one_based;
+  report.diagnosis = examine_voc(voc, arguments.options, &coordinates);
   report.anchors = anchors(config, arguments.config.empty() ? "the defaults" : arguments.config,
                            report.diagnosis.set);
+  if (!arguments.fix.empty()) {
+    report.fix = arguments.fix;
+    report.repairs = write_repaired(report.diagnosis, coordinates, arguments.fix);
+  }
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const std::string text =
       arguments.json ? doctor_json(report) : doctor_text(report, arguments.most);
@@ -91,6 +98,10 @@ void add_doctor(CLI::App& app, Action& action) {
   command->add_option("--most", a->most, "places that are listed for each code")
       ->check(CLI::Range(1, 100'000'000))
       ->capture_default_str();
+  command
+      ->add_option("--fix", a->fix,
+                   "write a repaired copy (VOC layout, pictures as hard links) to a new folder")
+      ->type_name("DIR");
   command->add_flag("--deep", a->options.deep,
                     "decode every picture, and compare pixels instead of files");
   command->add_flag("--strict", a->strict, "warnings and notes fail like errors");

@@ -17,6 +17,12 @@ std::string counted(int64_t count, const char* what) {
   return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
 }
 
+std::vector<std::string> list_names(const Diagnosis& d) {
+  std::vector<std::string> names;
+  for (const PictureList& list : d.lists) names.push_back(list.name);
+  return names;
+}
+
 std::string findings_part(const Diagnosis& d, size_t most) {
   std::string text;
   for (size_t i = 0; i < d.findings.size();) {
@@ -103,6 +109,30 @@ std::string anchor_part(const Diagnosis& d, const AnchorReport& a) {
   return text;
 }
 
+std::string repair_part(const Repairs& repairs, const std::string& folder, size_t most) {
+  std::string text = fmt::format(
+      "\n{}: repaired copy with {}, {}\n", folder, counted(repairs.pictures, "picture"),
+      counted(repairs.objects, "object"), counted(std::ssize(repairs.changes), "change"));
+  for (const auto& [defect, count] : repairs.counts)
+    text += fmt::format("  {}{}  {}\n", padded(info(defect).code, 20),
+                        padded(fmt::format("{}", count), -6), info(defect).fix);
+  for (size_t i = 0; i < std::min(most, repairs.changes.size()); ++i)
+    text += "  " + repairs.changes[i] + "\n";
+  if (repairs.changes.size() > most)
+    text += fmt::format("  ... all of them are in {}/repairs.txt\n", folder);
+  return text;
+}
+
+Json repair_json(const Repairs& repairs, const std::string& folder) {
+  Json counts = Json::object();
+  for (const auto& [defect, count] : repairs.counts) counts[std::string(info(defect).code)] = count;
+  return {{"folder", folder},
+          {"images", repairs.pictures},
+          {"objects", repairs.objects},
+          {"counts", counts},
+          {"changes", repairs.changes}};
+}
+
 Json coverage_json(const ClassCoverage& c) {
   return {{"objects", c.objects},           {"recall_50", c.recall_50()},
           {"recall_70", c.recall_70()},     {"learnable", c.learnable},
@@ -142,13 +172,14 @@ std::string doctor_text(const DoctorReport& report, size_t most) {
   std::string text =
       fmt::format("{}: {}, {}, {} classes\n", d.set.name, counted(summary.images, "picture"),
                   counted(summary.boxes, "object"), d.set.class_names.size());
-  if (!d.splits.empty())
-    text += fmt::format("splits compared with each other: {}\n", fmt::join(d.splits, ", "));
+  if (!d.lists.empty())
+    text += fmt::format("splits compared with each other: {}\n", fmt::join(list_names(d), ", "));
   text += fmt::format("{}, {}, {} ({:.1f} s)\n", counted(d.count(Severity::error), "error"),
                       counted(d.count(Severity::warning), "warning"),
                       counted(d.count(Severity::note), "note"), report.seconds);
   text += findings_part(d, most) + class_part(d);
   if (report.anchors) text += anchor_part(d, *report.anchors);
+  if (report.repairs) text += repair_part(*report.repairs, report.fix, most);
   return text;
 }
 
@@ -159,7 +190,7 @@ std::string doctor_json(const DoctorReport& report) {
   for (const Finding& f : d.findings) {
     const DefectInfo& kind = info(f.defect);
     findings.push_back({{"code", kind.code},
-                        {"severity", name_of(kind.severity)},
+                        {"severity", name_of(severity_of(f))},
                         {"file", f.file},
                         {"line", f.line},
                         {"message", f.message},
@@ -178,7 +209,7 @@ std::string doctor_json(const DoctorReport& report) {
                {"split", report.split},
                {"images", summary.images},
                {"objects", summary.boxes},
-               {"splits_compared", d.splits},
+               {"splits_compared", list_names(d)},
                {"errors", d.count(Severity::error)},
                {"warnings", d.count(Severity::warning)},
                {"notes", d.count(Severity::note)},
@@ -186,6 +217,7 @@ std::string doctor_json(const DoctorReport& report) {
                {"size_bins", bins},
                {"classes", classes}};
   json["anchors"] = report.anchors ? anchor_json(d, *report.anchors) : Json();
+  json["fix"] = report.repairs ? repair_json(*report.repairs, report.fix) : Json();
   // Names in annotations need not be UTF-8.
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "data/doctor.h"
+#include "data/doctor_fix.h"
 #include "model/anchor_coverage.h"
 
 namespace frcnn::apps {
@@ -22,6 +23,8 @@ struct DoctorReport {
   std::string data, split;
   Diagnosis diagnosis;
   std::optional<AnchorReport> anchors;  ///< none: no objects
+  std::optional<Repairs> repairs;
+  std::string fix;  ///< folder of the repaired copy
   double seconds = 0;
 };
 

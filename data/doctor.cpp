@@ -86,7 +86,7 @@ void find_unlabelled(const fs::path& folder, const Dataset& set, std::vector<Fin
 /// Order of the report: by weight, then by defect; the order of reading within one.
 void arrange(std::vector<Finding>& findings) {
   const auto key = [](const Finding& f) {
-    return std::tuple(-static_cast<int>(info(f.defect).severity), f.defect);
+    return std::tuple(-static_cast<int>(severity_of(f)), f.defect);
   };
   std::stable_sort(findings.begin(), findings.end(),
                    [&](const Finding& a, const Finding& b) { return key(a) < key(b); });
@@ -106,24 +106,33 @@ size_t size_bin(const Box& box) {
                              kSizeLimits.begin());
 }
 
+Severity severity_of(const Finding& finding) {
+  const bool noted = finding.kind == FindingKind::note;
+  if (finding.defect == Defect::other)
+    return noted                                   ? Severity::note
+           : finding.kind == FindingKind::repaired ? Severity::warning
+                                                   : Severity::error;
+  // Formats without annotation files of empty pictures: there it is no more than a fact.
+  if (finding.defect == Defect::annotation_missing && noted) return Severity::note;
+  return info(finding.defect).severity;
+}
+
 int64_t Diagnosis::count(Severity severity) const {
   return std::count_if(findings.begin(), findings.end(),
                        [&](const Finding& f) { return info(f.defect).severity == severity; });
 }
 
-Diagnosis examine(Dataset set, const std::vector<PictureList>& lists,
-                  const DoctorOptions& options) {
+Diagnosis examine(Dataset set, std::vector<PictureList> lists, const DoctorOptions& options) {
   Diagnosis d;
+  d.lists = std::move(lists);
   d.set = std::move(set);
   d.findings = std::move(d.set.findings);
   d.set.findings.clear();
   std::set<std::string> wanted;
   for (const ImageRecord& image : d.set.images) wanted.insert(image.path.string());
-  for (const PictureList& list : lists) {
-    d.splits.push_back(list.name);
+  for (const PictureList& list : d.lists)
     for (const SplitPicture& picture : list.pictures)
       if (!picture.path.empty()) wanted.insert(picture.path.string());
-  }
   const std::vector<std::string> paths(wanted.begin(), wanted.end());
   std::vector<PictureFacts> facts(paths.size());
   kernels::parallel_for(std::ssize(paths), 1, [&](int64_t begin, int64_t end) {
@@ -136,7 +145,7 @@ Diagnosis examine(Dataset set, const std::vector<PictureList>& lists,
   check_objects(d);
   check_classes(d, options.rare);
   check_pictures(d);
-  check_copies(d, lists);
+  check_copies(d);
   d.sizes.resize(d.set.class_names.size());
   for (const ImageRecord& image : d.set.images)
     for (const Object& object : image.objects)
@@ -151,7 +160,7 @@ Diagnosis examine_voc(VocOptions voc, const DoctorOptions& options, VocCoordinat
   VocLists lists = voc_lists(set.root, voc.split);
   std::move(lists.findings.begin(), lists.findings.end(), std::back_inserter(set.findings));
   if (voc.split == "all") find_unlabelled(set.root, set, set.findings);
-  return examine(std::move(set), lists.lists, options);
+  return examine(std::move(set), std::move(lists.lists), options);
 }
 
 }  // namespace frcnn

@@ -40,13 +40,17 @@ using SizeHistogram = std::array<int64_t, kSizeLimits.size() + 1>;
 std::string size_bin_name(size_t bin);
 size_t size_bin(const Box& box);
 
+/// The weight of a finding: its defect's; facts without a code of their own, and what a reader only
+/// notes, weigh by what was done.
+Severity severity_of(const Finding& finding);
+
 /// What the examination of a data set gave.
 struct Diagnosis {
   Dataset set;                                ///< as read; its findings have moved to `findings`
   std::vector<Finding> findings;              ///< grouped by defect, within one in order of reading
   std::map<std::string, PictureFacts> facts;  ///< by the path of the picture
   std::vector<SizeHistogram> sizes;           ///< by class
-  std::vector<std::string> splits;            ///< that were searched for common pictures
+  std::vector<PictureList> lists;             ///< that were searched for common pictures
 
   int64_t count(Severity severity) const;
 };
@@ -54,7 +58,7 @@ struct Diagnosis {
 /// Examines a data set that was read leniently: its findings, objects (listed twice), classes
 /// (rare, similar names), pictures (format, orientation, colours, damage) and the pictures that it
 /// or `lists` hold twice. Reads every picture file once, on all threads.
-Diagnosis examine(Dataset set, const std::vector<PictureList>& lists, const DoctorOptions& options);
+Diagnosis examine(Dataset set, std::vector<PictureList> lists, const DoctorOptions& options);
 
 /// A VOC folder: reads the split leniently, looks for common pictures among all splits, for lines
 /// of splits without annotation and, with split "all", for pictures without one. `used` gets how

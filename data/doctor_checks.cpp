@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <map>
 #include <utility>
 
 namespace frcnn {
@@ -54,30 +54,35 @@ std::string plain_name(const std::string& name) {
   return plain;
 }
 
+std::vector<size_t> joined_classes(const Dataset& set) {
+  const std::vector<Use> found = uses(set);
+  std::map<std::string, size_t> best;
+  for (size_t k = 0; k < found.size(); ++k) {
+    const auto [at, first] = best.emplace(plain_name(set.class_names[k]), k);
+    if (!first && found[k].objects > found[at->second].objects) at->second = k;
+  }
+  std::vector<size_t> joined;
+  for (const std::string& name : set.class_names) joined.push_back(best.at(plain_name(name)));
+  return joined;
+}
+
 void check_classes(Diagnosis& d, int rare) {
   const std::vector<Use> found = uses(d.set);
-  std::map<std::string, std::vector<size_t>> alike;
+  const std::vector<size_t> joined = joined_classes(d.set);
   for (size_t k = 0; k < found.size(); ++k) {
     const std::string& name = d.set.class_names[k];
-    alike[plain_name(name)].push_back(k);
-    if (found[k].objects < rare)
-      d.findings.push_back({FindingKind::note, found[k].file, found[k].line,
-                            fmt::format("class '{}' has {} object{}, fewer than {}", name,
-                                        found[k].objects, found[k].objects == 1 ? "" : "s", rare),
-                            Defect::class_rare});
-  }
-  for (auto& [plain, labels] : alike) {
-    // The most frequent spelling is taken for the right one.
-    std::stable_sort(labels.begin(), labels.end(),
-                     [&](size_t a, size_t b) { return found[a].objects > found[b].objects; });
-    for (size_t i = 1; i < labels.size(); ++i) {
-      const Use& use = found[labels[i]];
+    const Use& use = found[k];
+    if (use.objects < rare)
       d.findings.push_back({FindingKind::note, use.file, use.line,
-                            fmt::format("class '{}' ({} objects) looks like '{}' ({} objects)",
-                                        d.set.class_names[labels[i]], use.objects,
-                                        d.set.class_names[labels[0]], found[labels[0]].objects),
-                            Defect::class_similar});
-    }
+                            fmt::format("class '{}' has {} object{}, fewer than {}", name,
+                                        use.objects, use.objects == 1 ? "" : "s", rare),
+                            Defect::class_rare});
+    if (joined[k] != k && use.objects > 0)
+      d.findings.push_back(
+          {FindingKind::note, use.file, use.line,
+           fmt::format("class '{}' ({} objects) looks like '{}' ({} objects)", name, use.objects,
+                       d.set.class_names[joined[k]], found[joined[k]].objects),
+           Defect::class_similar});
   }
 }
 

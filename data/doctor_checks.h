@@ -19,7 +19,10 @@ void check_classes(Diagnosis& diagnosis, int rare);
 void check_pictures(Diagnosis& diagnosis);
 
 /// Pictures in two lists, by id or by content, and pictures of the same content in one.
-void check_copies(Diagnosis& diagnosis, const std::vector<PictureList>& lists);
+void check_copies(Diagnosis& diagnosis);
+
+/// Labels with those that plain_name() makes equal joined into the most frequent one.
+std::vector<size_t> joined_classes(const Dataset& set);
 
 /// A class name without what people write differently: lower case, no spaces, '_' and '-'.
 std::string plain_name(const std::string& name);

@@ -56,7 +56,8 @@ class Parser {
     }
     out_.filename = trimmed(root.child_value("filename"));
     read_size(root.child("size"));
-    for (const pugi::xml_node node : root.children("object")) read_object(node);
+    int index = 0;
+    for (const pugi::xml_node node : root.children("object")) read_object(node, index++);
   }
 
  private:
@@ -84,9 +85,9 @@ class Parser {
     return value >= 1 && value <= 1e6 ? value : 0;
   }
 
-  void read_object(const pugi::xml_node& node) {
+  void read_object(const pugi::xml_node& node, int index) {
     VocObject object;
-    object.line = line(node);
+    object.line = line(node), object.index = index;
     object.name = trimmed(node.child_value("name"));
     const size_t errors_before = out_.errors.size();
     if (object.name.empty()) object_error(object.line, "expected <name> in <object>, found none");

@@ -14,7 +14,8 @@ struct VocObject {
   std::string name;
   std::array<double, 4> corners = {};  // xmin, ymin, xmax, ymax
   bool difficult = false, truncated = false;
-  int line = 0;  // of <object>
+  int line = 0;   // of <object>
+  int index = 0;  // among all <object> of the file
 };
 
 /// One annotation file as written.

@@ -1,4 +1,4 @@
-#include "data/doctor.h"
+#include "data/doctor_fix.h"
 
 #include <algorithm>
 #include <set>
@@ -44,7 +44,8 @@ TEST_CASE("Doctor: a clean set has no findings") {
     const Diagnosis d = look(temp.path(), {}, options);
     CHECK(found(d) == std::vector<std::string>{});
     CHECK(d.set.images.size() == 30);
-    CHECK(d.splits == std::vector<std::string>{"test", "train", "val"});
+    REQUIRE(d.lists.size() == 3);
+    CHECK(d.lists[1].name == "train");
     REQUIRE(d.findings.size() == 1);
     CHECK(contains(d.findings[0].message, "1-based"));
     CHECK(d.count(Severity::note) == 1);
@@ -64,4 +65,92 @@ TEST_CASE("Doctor: every planted defect is found in its place, and nothing else"
     ++sets;
   }
   CHECK(sets >= 10);
+}
+
+namespace {
+
+/// Every file of a folder with its content.
+std::map<std::string, std::string> contents(const fs::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file())
+      files[entry.path().lexically_relative(folder).string()] = read_text(entry.path());
+  return files;
+}
+
+Repairs fix(const fs::path& root, const fs::path& out, const std::vector<std::string>& classes) {
+  VocOptions voc;
+  voc.root = root, voc.classes = classes;
+  VocCoordinates used = VocCoordinates::detect;
+  const Diagnosis d = examine_voc(voc, {}, &used);
+  return write_repaired(d, used, out);
+}
+
+}  // namespace
+
+TEST_CASE("Doctor: a repaired copy has no errors, and the original stays as it was") {
+  for (const Planter::Plant& plant : Planter::all()) {
+    TempDir temp;
+    const fs::path root = temp.path() / "set", out = temp.path() / "fixed";
+    Planter planter(root);
+    const PlantedSet set = plant(planter);
+    INFO(set.name);
+    const auto before = contents(root);
+    const Repairs repairs = fix(root, out, set.classes);
+    CHECK(contents(root) == before);
+    const Diagnosis again = look(out, set.classes);
+    CHECK(again.count(Severity::error) == 0);
+    CHECK(repairs.pictures == std::ssize(again.set.images));
+    int64_t objects = 0;
+    for (const ImageRecord& image : again.set.images) objects += std::ssize(image.objects);
+    CHECK(repairs.objects == objects);
+    // What stays can't be repaired without looking: rare classes, copies, gray pictures, EXIF.
+    for (const Finding& f : again.findings) {
+      INFO(to_string(f));
+      CHECK((f.defect == Defect::coordinates || info(f.defect).fix.empty()));
+    }
+    const auto folders = fs::directory_iterator(temp.path());
+    CHECK(std::distance(fs::begin(folders), fs::end(folders)) == 2);
+  }
+}
+
+TEST_CASE("Doctor: what a repair writes") {
+  TempDir temp;
+  const fs::path root = temp.path() / "set", out = temp.path() / "fixed";
+  Planter planter(root);
+  planter.corners();
+  planter.formats();
+  planter.lists();
+  // Further tags and comments of a changed annotation stay.
+  VocMaker(root).annotate(
+      "p04", "<annotation><!-- mine -->\n<size><width>64</width><height>48</height></size>\n" +
+                 object_xml("cat", "30", "5", "20", "20", "<pose>Left</pose>") + "</annotation>\n");
+  const Repairs repairs = fix(root, out, {});
+  const std::string text = read_text(out / "Annotations/p04.xml");
+  CHECK(contains(text, "<!-- mine -->"));
+  CHECK(contains(text, "<pose>Left</pose>"));
+  CHECK(contains(text, "<xmin>20</xmin><ymin>5</ymin><xmax>30</xmax><ymax>20</ymax>"));
+  CHECK(read_text(out / "Annotations/p00.xml") == read_text(root / "Annotations/p00.xml"));
+  CHECK(fs::exists(out / "JPEGImages/p15.png"));
+  CHECK(fs::exists(out / "JPEGImages/p16.jpg"));
+  CHECK_FALSE(fs::exists(out / "JPEGImages/extra.png"));
+  CHECK(read_text(out / "ImageSets/Main/val.txt") == "p20\np21\np22\np23\np24\np03\n");
+  CHECK_FALSE(contains(read_text(out / "ImageSets/Main/train.txt"), "p03"));
+  CHECK(repairs.counts.at(Defect::box_swapped) == 1);
+  CHECK(repairs.counts.at(Defect::picture_extension) == 2);
+  CHECK(contains(read_text(out / "repairs.txt"), "p15.jpg: renamed to p15.png"));
+  const std::string message = error_of([&] { fix(root, out, {}); });
+  CHECK(contains(message, "fixed: expected a folder that does not exist yet, found one"));
+}
+
+TEST_CASE("Doctor: a 0-based set is repaired to VOC's numbers") {
+  TempDir temp;
+  const fs::path root = temp.path() / "set", out = temp.path() / "fixed";
+  VocMaker voc(root);
+  voc.add("a", object_xml("cat", "0", "0", "10.5", "20"));
+  const Diagnosis before = look(root);
+  fix(root, out, {});
+  CHECK(contains(read_text(out / "Annotations/a.xml"),
+                 "<xmin>1</xmin><ymin>1</ymin><xmax>11.5</xmax><ymax>21</ymax>"));
+  CHECK(look(out).set.images.at(0).objects.at(0).box == before.set.images.at(0).objects.at(0).box);
 }
