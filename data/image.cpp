@@ -12,6 +12,7 @@
 #include "data/decode_memory.h"
 #include "data/files.h"
 #include "data/jpeg_markers.h"
+#include "data/picture_facts.h"
 #include "kernels/launch/check.h"
 
 namespace frcnn {
@@ -34,6 +35,27 @@ ImageInfo header_of(std::span<const uint8_t> bytes, const std::string& name) {
   check(!bytes.empty(), "{}: expected a picture, found an empty file", name);
   check(bytes.size() <= static_cast<size_t>(std::numeric_limits<int>::max()),
         "{}: expected a picture below 2 GiB, found a file of {} bytes", name, bytes.size());
+  if (is_jpeg(bytes)) {
+    const std::string_view process = jpeg_structure(bytes).unknown_process();
+    check(
+        process.empty(),
+        "{}: expected a JPEG of 8 bits per sample with Huffman coding, found one with {}; convert "
+        "it",
+        name, process);
+  }
+  constexpr std::array<uint8_t, 4> kHeader = {'I', 'H', 'D', 'R'};
+  if (picture_format(bytes) == PictureFormat::png && bytes.size() >= 24 &&
+      std::equal(kHeader.begin(), kHeader.end(), bytes.begin() + 12)) {
+    // Beyond this the decoder does not take it for a picture.
+    constexpr int64_t kMost = int64_t{1} << 28;
+    const auto at = [&](size_t i) {
+      return int64_t{bytes[i]} << 24 | bytes[i + 1] << 16 | bytes[i + 2] << 8 | bytes[i + 3];
+    };
+    const int64_t width = at(16), height = at(20);
+    check(height == 0 || width <= kMost / height,
+          "{}: expected at most {} pixels, found {}x{} = {}", name, kMost, width, height,
+          width * height);
+  }
   ImageInfo info;
   int channels = 0;
   if (!stbi_info_from_memory(bytes.data(), static_cast<int>(bytes.size()), &info.stored_width,
@@ -53,6 +75,17 @@ ImageInfo header_of(std::span<const uint8_t> bytes, const std::string& name) {
 size_t decoder_memory(int64_t pixels) {
   constexpr size_t kMost = size_t{768} << 20, kLeast = size_t{64} << 20;
   return std::min(kMost, kLeast + 32 * static_cast<size_t>(pixels));
+}
+
+/// Single pictures of a motion JPEG leave out the Huffman tables: then those of ITU T.81, annex K,
+/// are meant. They are also what the encoder writes.
+std::vector<uint8_t> with_standard_tables(std::span<const uint8_t> jpeg) {
+  const std::vector<uint8_t> own = encode_jpeg(Image(8, 8));
+  const std::span<const uint8_t> tables = huffman_tables(own);
+  std::vector<uint8_t> out(jpeg.begin(), jpeg.begin() + 2);
+  out.insert(out.end(), tables.begin(), tables.end());
+  out.insert(out.end(), jpeg.begin() + 2, jpeg.end());
+  return out;
 }
 
 void append_bytes(void* context, void* data, int size) {
@@ -88,9 +121,15 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& name, int6
   const int64_t pixels = int64_t{info.stored_width} * info.stored_height;
   check(pixels <= pixel_limit, "{}: expected at most {} pixels, found {}x{} = {}", name,
         pixel_limit, info.stored_width, info.stored_height, pixels);
-  // stb_image fills the rest of a JPEG that was cut short with gray and reports success.
-  if (is_jpeg(bytes) && !has_end_of_image(bytes))
-    fail("{}: JPEG is cut short: no end marker within its {} bytes", name, bytes.size());
+  std::vector<uint8_t> completed;
+  if (is_jpeg(bytes)) {
+    // stb_image fills what is missing with gray and reports success.
+    const JpegStructure jpeg = jpeg_structure(bytes);
+    check(jpeg.ended, "{}: JPEG is cut short: no end marker within its {} bytes", name,
+          bytes.size());
+    check(jpeg.first_scans, "{}: JPEG lacks the first scan of a component", name);
+    if (!jpeg.tables) bytes = completed = with_standard_tables(bytes);
+  }
   stbi_convert_iphone_png_to_rgb_thread(1);
   Image image;
   int channels = 0;

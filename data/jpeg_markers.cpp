@@ -4,11 +4,12 @@
 #include <array>
 #include <cstring>
 #include <optional>
+#include <set>
 
 namespace frcnn {
 namespace {
 
-constexpr uint8_t kSoi = 0xD8, kEoi = 0xD9, kSos = 0xDA, kApp1 = 0xE1;
+constexpr uint8_t kSoi = 0xD8, kEoi = 0xD9, kSos = 0xDA, kApp1 = 0xE1, kDht = 0xC4;
 
 /// Marker without a length field: TEM and the restart markers.
 bool stands_alone(uint8_t marker) {
@@ -124,15 +125,46 @@ bool has_end_of_image(std::span<const uint8_t> jpeg) {
   return segments.at_end_marker();
 }
 
-int jpeg_components(std::span<const uint8_t> jpeg) {
+std::string_view JpegStructure::unknown_process() const {
+  if (frame == 0) return {};
+  if (frame == 0xC3) return "lossless coding";
+  if (frame >= 0xC5 && frame <= 0xC7) return "hierarchical coding";
+  if (frame > 0xC8) return "arithmetic coding";
+  return precision != 8 ? "another number of bits per sample" : "";
+}
+
+JpegStructure jpeg_structure(std::span<const uint8_t> jpeg) {
+  JpegStructure found;
+  std::set<uint8_t> components, started;
   SegmentReader segments(jpeg);
   while (const std::optional<Segment> segment = segments.next()) {
     const uint8_t m = segment->marker;
+    const std::span<const uint8_t> body = segment->body;
     // SOF0 to SOF15; C4, C8 and CC among them are other segments.
-    const bool frame = m >= 0xC0 && m <= 0xCF && m != 0xC4 && m != 0xC8 && m != 0xCC;
-    if (frame && segment->body.size() >= 6) return segment->body[5];
+    if (m >= 0xC0 && m <= 0xCF && m != kDht && m != 0xC8 && m != 0xCC && body.size() >= 6) {
+      found.frame = m, found.precision = body[0], found.components = body[5];
+      for (size_t at = 6; at + 3 <= body.size(); at += 3) components.insert(body[at]);
+    }
+    if (m == kDht) found.tables = true;
+    if (m != kSos || body.empty() || body.size() < 4 + 2 * size_t{body[0]}) continue;
+    const size_t behind = 1 + 2 * size_t{body[0]};
+    const bool first = body[behind] == 0 && body[behind + 2] >> 4 == 0;
+    for (size_t at = 1; first && at < behind; at += 2) started.insert(body[at]);
   }
-  return 0;
+  found.ended = segments.at_end_marker();
+  found.first_scans =
+      std::includes(started.begin(), started.end(), components.begin(), components.end());
+  return found;
+}
+
+std::span<const uint8_t> huffman_tables(std::span<const uint8_t> jpeg) {
+  SegmentReader segments(jpeg);
+  while (const std::optional<Segment> segment = segments.next()) {
+    if (segment->marker != kDht) continue;
+    const auto at = static_cast<size_t>(segment->body.data() - jpeg.data());
+    return jpeg.subspan(at - 4, segment->body.size() + 4);
+  }
+  return {};
 }
 
 int stored_orientation(std::span<const uint8_t> jpeg) {

@@ -33,12 +33,18 @@ class PngMaker {
   /// `colour`: 0 gray, 2 RGB, 4 gray and alpha, 6 RGBA. `raw`: the rows, each behind a filter byte.
   static std::vector<uint8_t> png(uint32_t width, uint32_t height, uint8_t bits, uint8_t colour,
                                   const std::vector<uint8_t>& raw) {
+    return packed(width, height, bits, colour, stored(raw));
+  }
+
+  /// The same with a zlib stream given.
+  static std::vector<uint8_t> packed(uint32_t width, uint32_t height, uint8_t bits, uint8_t colour,
+                                     const std::vector<uint8_t>& stream) {
     PngMaker maker;
     std::vector<uint8_t> header;
     put32(header, width), put32(header, height);
     header.insert(header.end(), {bits, colour, 0, 0, 0});
     maker.chunk("IHDR", header);
-    maker.chunk("IDAT", stored(raw));
+    maker.chunk("IDAT", stream);
     maker.chunk("IEND", {});
     return maker.out_;
   }
