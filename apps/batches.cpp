@@ -1,6 +1,7 @@
 #include "apps/batches.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "apps/dataset_io.h"
 #include "apps/proposals.h"
@@ -71,13 +72,15 @@ LoaderSettings inference_settings(const PreprocessConfig& preprocess, const Data
 
 std::vector<Detection> detect_all(const FasterRcnn& model, const Dataset& dataset,
                                   const PreprocessConfig& preprocess, const DataConfig& config,
-                                  const ProposalSet* proposals) {
+                                  const ProposalSet* proposals, std::vector<double>* seconds) {
+  using Clock = std::chrono::steady_clock;
   Loader loader(dataset, inference_settings(preprocess, config));
   Progress progress("detect", static_cast<int64_t>(dataset.images.size()));
   std::vector<Detection> detections;
   int64_t done = 0;
   for (Batch batch = loader.next(); !batch.samples.empty() && !stop_requested();
        batch = loader.next()) {
+    const Clock::time_point start = Clock::now();
     ModelInput input = to_model_input(batch.samples);
     if (proposals) input.regions = to_regions(batch.samples, *proposals);
     const auto found = model.detect(input);
@@ -85,6 +88,7 @@ std::vector<Detection> detect_all(const FasterRcnn& model, const Dataset& datase
       const auto mapped = to_detections(found[n], batch.samples[n]);
       detections.insert(detections.end(), mapped.begin(), mapped.end());
     }
+    if (seconds) seconds->push_back(std::chrono::duration<double>(Clock::now() - start).count());
     done += static_cast<int64_t>(batch.samples.size());
     progress.update(done, fmt::format("{:.1f} images/s  waiting for data {:.0f} %",
                                       static_cast<double>(done) / progress.seconds(),

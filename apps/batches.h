@@ -30,9 +30,11 @@ LoaderSettings inference_settings(const PreprocessConfig& preprocess, const Data
 
 /// Runs the model over a data set, one picture at a time, with a progress line. Detections come in
 /// the order of the pictures. Ends early, with what was found so far, after Ctrl-C. With
-/// `proposals`, of the same pictures, they take the place of the RPN's.
+/// `proposals`, of the same pictures, they take the place of the RPN's. `seconds` is given the time
+/// of each picture from the loaded sample to its detections.
 std::vector<Detection> detect_all(const FasterRcnn& model, const Dataset& dataset,
                                   const PreprocessConfig& preprocess, const DataConfig& config,
-                                  const ProposalSet* proposals = nullptr);
+                                  const ProposalSet* proposals = nullptr,
+                                  std::vector<double>* seconds = nullptr);
 
 }  // namespace frcnn::apps

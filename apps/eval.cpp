@@ -6,13 +6,12 @@
 #include "apps/batches.h"
 #include "apps/commands.h"
 #include "apps/dataset_io.h"
-#include "apps/evaluation_text.h"
+#include "apps/evaluation.h"
 #include "apps/model_file.h"
 #include "apps/program_device.h"
 #include "apps/proposals.h"
 #include "apps/stop_signal.h"
 #include "data/detections_io.h"
-#include "data/files.h"
 #include "kernels/launch/check.h"
 #include "model/detector.h"
 #include "model/faster_rcnn.h"
@@ -22,10 +21,10 @@ namespace frcnn::apps {
 namespace {
 
 struct EvalArguments {
-  std::string model, data, split, detections, out, proposals;
+  std::string model, data, split, detections, proposals;
   std::vector<std::string> settings;
-  EvaluateOptions options;
-  bool json = false, strict = false;
+  EvaluationRequest request;
+  bool strict = false;
 };
 
 int eval(const EvalArguments& arguments) {
@@ -38,7 +37,8 @@ int eval(const EvalArguments& arguments) {
   const std::string split = arguments.split.empty() ? config.val_split : arguments.split;
   const Dataset dataset = open_dataset(arguments.data, split, config, arguments.strict);
   require_not_empty(dataset, true);
-  if (!arguments.json) {
+  const EvaluationRequest& request = arguments.request;
+  if (!request.json) {
     std::printf("model   %s\ndata    %s: %zu pictures\n", file.c_str(), dataset.name.c_str(),
                 dataset.images.size());
     std::fputs(findings_text(dataset, true).c_str(), stdout);
@@ -47,15 +47,17 @@ int eval(const EvalArguments& arguments) {
   catch_stop_signals();
   std::optional<ProposalSet> proposals;
   if (!arguments.proposals.empty()) proposals = load_proposals_of(arguments.proposals, dataset);
+  std::vector<double> seconds;
   const auto detections = detect_all(detector.model(), dataset, detector.config().model.preprocess,
-                                     config, proposals ? &*proposals : nullptr);
+                                     config, proposals ? &*proposals : nullptr, &seconds);
   if (stop_requested()) return stop_exit_code();
-  const EvaluationResult result = evaluate_voc(dataset, detections, arguments.options);
-  const std::string json = evaluation_json(result);
   if (!arguments.detections.empty())
     write_detections_json(arguments.detections, dataset, detections);
-  if (!arguments.out.empty()) write_file(arguments.out, std::string_view(json));
-  std::fputs(arguments.json ? json.c_str() : evaluation_table(result).c_str(), stdout);
+  const std::set<std::string> metrics = request.computed();
+  Evaluation evaluation = evaluate(dataset, detections, request, metrics);
+  if (metrics.count("latency") > 0)
+    evaluation.latency = latency_of(seconds, program_device().device.name());
+  show_evaluation(evaluation, request);
   return kDone;
 }
 
@@ -67,9 +69,7 @@ void add_eval(CLI::App& app, Action& action) {
   command->add_option("MODEL", a->model, "checkpoint, or folder of a run")->required();
   command->add_option("--data", a->data, "data set in VOC layout")->required()->type_name("DIR");
   command->add_option("--split", a->split, "its split; default: data.val_split of the model");
-  command->add_option("--iou", a->options.iou, "least IoU of a right detection")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
+  add_evaluation_options(*command, a->request, /*with_latency=*/true);
   command->add_option("--detections", a->detections, "write the detections as COCO results JSON")
       ->type_name("FILE");
   command
@@ -77,7 +77,6 @@ void add_eval(CLI::App& app, Action& action) {
                    "regions of `frcnn propose` instead of the model's own, as for a model of "
                    "train.scheme = \"detector_only\"")
       ->type_name("FILE");
-  command->add_option("--out", a->out, "write the result as JSON to this file")->type_name("FILE");
   command->add_flag("--strict", a->strict, "any defect of the data set is an error");
   command
       ->add_option("--set", a->settings,
@@ -85,8 +84,9 @@ void add_eval(CLI::App& app, Action& action) {
                    "--set test.nms_iou=0.5")
       ->take_all()
       ->type_name("KEY=VALUE");
-  command->add_flag("--json", a->json, "print the result as JSON");
-  command->footer("Example: frcnn eval runs/first --data VOC2007 --split test");
+  command->footer(
+      "Example: frcnn eval runs/first --data VOC2007 --split test\n"
+      "Example: frcnn eval runs/first --data VOC2007 --metrics voc,coco,errors,latency");
   command->callback([&action, a] { action = [a] { return eval(*a); }; });
 }
 

@@ -5,19 +5,17 @@
 
 #include "apps/commands.h"
 #include "apps/dataset_io.h"
-#include "apps/evaluation_text.h"
+#include "apps/evaluation.h"
 #include "data/detections_io.h"
-#include "data/files.h"
 #include "kernels/launch/check.h"
 
 namespace frcnn::apps {
 namespace {
 
 struct ScoreArguments {
-  std::string detections, data, split = "test", text_truth, out;
+  std::string detections, data, split = "test", text_truth;
   std::vector<std::string> classes;
-  EvaluateOptions options;
-  bool json = false;
+  EvaluationRequest request;
 };
 
 int score(const ScoreArguments& arguments) {
@@ -29,11 +27,9 @@ int score(const ScoreArguments& arguments) {
                             ? read_truth_text(arguments.text_truth, arguments.classes)
                             : open_dataset(arguments.data, arguments.split, config);
   require_not_empty(truth, true);
-  const EvaluationResult result =
-      evaluate_voc(truth, read_detections(arguments.detections, truth), arguments.options);
-  const std::string json = evaluation_json(result);
-  if (!arguments.out.empty()) write_file(arguments.out, std::string_view(json));
-  std::fputs(arguments.json ? json.c_str() : evaluation_table(result).c_str(), stdout);
+  const std::vector<Detection> detections = read_detections(arguments.detections, truth);
+  const EvaluationRequest& request = arguments.request;
+  show_evaluation(evaluate(truth, detections, request, request.computed()), request);
   return kDone;
 }
 
@@ -54,14 +50,13 @@ void add_score(CLI::App& app, Action& action) {
                    "folder of text files (class left top width height [difficult])")
       ->type_name("DIR");
   command->add_option("--class", a->classes, "class names in order; default: all names found");
-  command->add_option("--iou", a->options.iou, "least IoU of a right detection")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  command->add_flag("--plus-one", a->options.plus_one,
-                    "boxes of text files name their first and last pixel (areas count both)");
-  command->add_option("--out", a->out, "write the result as JSON to this file")->type_name("FILE");
-  command->add_flag("--json", a->json, "print the result as JSON");
-  command->footer("Example: frcnn score detections.json --data VOC2007 --split test --json");
+  command->add_flag(
+      "--plus-one", a->request.voc.plus_one,
+      "boxes of text files name their first and last pixel (areas count both; metric voc only)");
+  add_evaluation_options(*command, a->request, /*with_latency=*/false);
+  command->footer(
+      "Example: frcnn score detections.json --data VOC2007 --split test --json\n"
+      "Example: frcnn score detections.json --data COCO --metrics coco,errors,bootstrap");
   command->callback([&action, a] { action = [a] { return score(*a); }; });
 }
 

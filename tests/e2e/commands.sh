@@ -35,6 +35,18 @@ same "eval --json" out.txt eval.json
 expect "score of the same detections" "$frcnn" score found.json --data data --split test --json
 same "score of the same detections" out.txt eval.json
 
+expect "eval --metrics all" "$frcnn" eval run --data data --split test --metrics all --resamples 20
+for line in 'AP@0.5 \(VOC07' 'COCO metric' 'ar_large' 'AR@N' 'error shares' 'duplicate' 'calibration of' \
+            'confusion matrix' '95 % intervals .*20 resamples' 'latency per picture on cpu'; do
+  holds "eval --metrics all" out.txt "$line"
+done
+expect "score --metrics coco" "$frcnn" score found.json --data data --split test --metrics coco,errors
+holds "score --metrics coco" out.txt 'COCO metric'
+checks=$((checks + 1))
+! grep -q 'VOC07' out.txt || fail "score --metrics coco: the VOC table was not asked for"
+holds "eval --json" eval.json '"expected_calibration_error"'
+refuses "score: metric" 2 'latency' "$frcnn" score found.json --data data --metrics latency
+
 expect "detect" "$frcnn" detect run 'data/JPEGImages/*0[12].*' data/JPEGImages --out pictures --score 0
 checks=$((checks + 1))
 [[ $(ls pictures/*.txt | wc -l) -eq 12 ]] || fail "detect: not one text file per picture"
