@@ -38,6 +38,7 @@ void fit(Frame& frame, const Chart& chart) {
     y0 = std::min(y0, 0.0);
   }
   if (chart.y_max > 0) y1 = chart.y_max;
+  if (chart.x_max > 0) x1 = chart.x_max;
   if (x1 == x0) x1 = x0 + 1;
   if (y1 == y0) y1 = y0 + 1;
   const auto ticks = axis_ticks(y0, y1, 5);

@@ -21,6 +21,7 @@ struct Chart {
   bool from_zero = true;  ///< both axes begin at 0
   double y_max = 0;       ///< fixed upper end; 0: from the values
   bool legend = true;     ///< names of the curves, where there are several
+  double x_max = 0;       ///< like y_max
 };
 
 /// A chart as <figure> with inline SVG: one drawing for wide screens and one for phones, of which

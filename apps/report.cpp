@@ -5,6 +5,7 @@
 
 #include "apps/chart.h"
 #include "apps/metrics_file.h"
+#include "apps/report_sections.h"
 #include "apps/report_style.h"
 #include "apps/training_log.h"
 #include "apps/version.h"
@@ -226,8 +227,9 @@ void write_report(const RunFolder& folder) {
   } catch (const nlohmann::json::exception& error) {
     fail("{}: {}", folder.metrics().string(), error.what());
   }
+  html += evaluation_sections(folder) + picture_section(folder);
   html += "<h2>Training</h2>" + loss_charts(log) + example_pictures(folder) + settings(toml);
-  html += "</main></body></html>\n";
+  html += fmt::format("</main><script>{}</script></body></html>\n", kReportScript);
   write_file(folder.report(), std::string_view(html));
 }
 

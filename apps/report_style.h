@@ -45,11 +45,44 @@ svg .line { stroke-width:2; }
 svg .raw { stroke-width:1; opacity:.28; }
 .pictures { display:grid; grid-template-columns:repeat(auto-fill,minmax(260px,1fr)); gap:12px; }
 .pictures img { width:100%; height:auto; border-radius:8px; display:block; }
+h3 { font-size:1rem; margin:20px 0 8px; }
+td.left { text-align:left; color:var(--muted); }
+.columns { display:grid; grid-template-columns:1fr 1fr; gap:0 32px; align-items:start; }
+.matrix td { background:color-mix(in srgb, var(--miss) var(--share), transparent);
+  border:1px solid var(--bg); text-align:center; }
+.matrix th { text-align:center; }
+.matrix td:first-child { background:none; text-align:left; padding-left:0; }
+.matrix td.hit { --miss:var(--c3); }
+.matrix td.miss { --miss:var(--c2); }
+.legend { display:flex; flex-wrap:wrap; gap:4px 16px; font-size:.85rem; margin:0 0 8px; }
+.k-found { background:#22c55e; } .k-missed { background:#facc15; }
+.k-right { background:#38bdf8; } .k-wrong { background:#f43f5e; }
+.choice { display:flex; flex-wrap:wrap; gap:6px; margin:0 0 8px; }
+.choice button { font:inherit; font-size:.85rem; color:var(--text); background:var(--card);
+  border:1px solid var(--line); border-radius:8px; padding:4px 12px; cursor:pointer; }
+.choice button.on { border-color:var(--c1); color:var(--c1); }
+.shots { display:grid; grid-template-columns:repeat(auto-fill,minmax(280px,1fr)); gap:16px; }
+.shot { margin:0; cursor:pointer; }
+.shot div { position:relative; border-radius:8px; overflow:hidden; }
+.shot img { display:block; width:100%; height:auto; }
+.shot figcaption { margin-top:6px; font-size:.82rem; color:var(--muted); }
+.shot figcaption strong { color:var(--text); overflow-wrap:anywhere; }
+svg.boxes { position:absolute; inset:0; width:100%; height:100%; }
+.boxes rect { fill:none; stroke:var(--ink); stroke-width:var(--unit); }
+.boxes .under { stroke:#000; stroke-opacity:.45; stroke-width:calc(2 * var(--unit)); }
+.boxes text { fill:var(--ink); stroke:#000; stroke-width:calc(.9 * var(--unit));
+  paint-order:stroke; font-weight:600; }
+.boxes .found { --ink:#22c55e; } .boxes .missed { --ink:#facc15; } .boxes .ignored { --ink:#d4d4d8; }
+.boxes .right { --ink:#38bdf8; } .boxes .wrong { --ink:#f43f5e; }
+.boxes .missed rect, .boxes .ignored rect { stroke-dasharray:calc(3 * var(--unit)); }
+.shot[data-show=truth] .layer-found, .shot[data-show=found] .layer-truth, .shot[data-show=none] svg
+  { display:none; }
 summary { cursor:pointer; }
 pre { background:var(--card); padding:14px; border-radius:10px; overflow-x:auto; font-size:.82rem;
   line-height:1.45; }
 @media (max-width:560px) { main { padding:20px 14px 48px; } svg.wide { display:none; }
-  svg.narrow { display:block; } .bar { display:none; } th,td { padding:6px 6px; }
+  svg.narrow { display:block; } .columns { grid-template-columns:1fr; } td.left { display:none; }
+  .bar { display:none; } th,td { padding:6px 6px; }
   .facts { grid-template-columns:repeat(2,1fr); } }
 @media print { details { display:none; } }
 )css";

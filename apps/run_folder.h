@@ -20,6 +20,8 @@ namespace frcnn::apps {
 ///   tuning.json      kernels chosen by measuring, on a GPU: a resumed run goes on with them
 ///   log.csv          losses, learning rates, speed
 ///   metrics.json     validations
+///   evaluation.json  every metric of the last validation, its best and worst pictures
+///   pictures/        those pictures
 ///   examples/        validation pictures with boxes
 ///   nan-step-12.capsule.h5   where training met a number that is not finite (docs/exactness.md)
 ///   report.html
@@ -37,6 +39,8 @@ class RunFolder {
   std::filesystem::path tuning() const { return root_ / "tuning.json"; }
   std::filesystem::path log() const { return root_ / "log.csv"; }
   std::filesystem::path metrics() const { return root_ / "metrics.json"; }
+  std::filesystem::path evaluation() const { return root_ / "evaluation.json"; }
+  std::filesystem::path pictures() const { return root_ / "pictures"; }
   std::filesystem::path report() const { return root_ / "report.html"; }
   std::filesystem::path examples() const { return root_ / "examples"; }
   std::filesystem::path model() const { return root_ / "model.h5"; }

@@ -8,6 +8,7 @@
 
 #include "apps/batches.h"
 #include "apps/dataset_io.h"
+#include "apps/evaluation_file.h"
 #include "apps/evaluation_text.h"
 #include "apps/examples.h"
 #include "apps/nan_report.h"
@@ -218,12 +219,16 @@ void TrainRun::validate() {
                  validation_proposals_ ? &*validation_proposals_ : nullptr);
   if (stop_requested()) return;  // not all pictures were seen
   result_ = evaluate_voc(*validation_, detections);
+  if (remaining() == 0) {
+    write_examples(folder_.examples(), *validation_, detections);
+    write_run_evaluation(folder_, trainer_->steps(), config_.data.val_split, *validation_,
+                         detections);
+  }
   metrics_.add(trainer_->steps(), epoch(), config_.data.val_split,
                static_cast<int64_t>(validation_->images.size()), *result_);
   std::fprintf(stderr, "step %ld, epoch %.2f: mAP@0.5 %.4f (area), %.4f (VOC07 11-point) on %s\n",
                static_cast<long>(trainer_->steps()), epoch(), result_->map_area,
                result_->map_11point, validation_->name.c_str());
-  if (remaining() == 0) write_examples(folder_.examples(), *validation_, detections);
 }
 
 void TrainRun::train() {
@@ -253,6 +258,7 @@ bool TrainRun::run() {
   // A new run has no such file yet.
   keep_run_tuning(program_device().device, folder_.tuning(), /*resume=*/true);
   metrics_.cut_after(trainer_->steps());
+  if (remaining() > 0) remove_run_evaluation(folder_);
   log_.emplace(folder_.log(), trainer_->steps(), group_names());
   if (stages_.size() > 1 && trainer_->steps() == 0)
     stage_files_.save_weights(TrainStage::kInitial, trainer_->checkpoint(0, 0));

@@ -4,6 +4,7 @@
 #include "data/calibration.h"
 #include "data/coco_evaluate.h"
 #include "data/confusion.h"
+#include "data/picture_scores.h"
 #include "kernels/launch/parallel.h"
 #include "tests/support/support.h"
 
@@ -148,4 +149,32 @@ TEST_CASE("bootstrap: the interval of a perfect detector is a point") {
                     mentions("at least 2 resamples, got 1"));
   CHECK_THROWS_WITH(bootstrap(c.truth, c.found, evaluate_voc(c.truth, c.found), {10, 1, 1.0}),
                     mentions("a level in (0, 1)"));
+}
+
+TEST_CASE("picture scores: best pictures first, empty ones left out") {
+  Dataset truth;
+  truth.class_names = {"cat"};
+  const Box left = {0, 0, 10, 10}, right = {50, 0, 60, 10};
+  Object difficult = object_at(right);
+  difficult.difficult = true;
+  truth.images.resize(4);
+  truth.images[0].objects = {object_at(left), object_at(right)};
+  truth.images[2].objects = {object_at(left), difficult};
+  truth.images[3].objects = {object_at(left), object_at(right)};
+  const std::vector<Detection> found = {
+      {0, 0, 0.9F, left},  {0, 0, 0.8F, left},  // right, then a second hit
+      {1, 0, 0.3F, left},                       // too low to count: the picture stays empty
+      {2, 0, 0.9F, right}, {2, 0, 0.6F, left},  // difficult, right
+      {3, 0, 0.7F, right}, {3, 0, 0.9F, left},
+  };
+  const auto scores = picture_scores(truth, found);
+  REQUIRE(scores.size() == 3);
+  CHECK(scores[0].image == 3);  // two found beat one
+  CHECK(scores[0].right_detections == std::vector<int64_t>{6, 5});
+  CHECK(scores[0].found_objects == std::vector<int64_t>{0, 1});
+  CHECK(scores[1].image == 2);
+  CHECK(scores[1].f1 == 1);
+  CHECK(scores[2].f1 == Approx(0.5));
+  CHECK(scores[2].wrong == 1);
+  CHECK(scores[2].missed == 1);
 }
