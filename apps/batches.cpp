@@ -56,6 +56,11 @@ LoaderSettings training_settings(const Config& config) {
   settings.seed = config.train.seed;
   settings.flip = config.data.flip;
   settings.shorter_sides = config.model.preprocess.train_shorter_sides;
+  const AugmentConfig& a = config.data.augment;
+  settings.augment = {a.brightness,    a.contrast,     a.saturation, a.hue,   a.crop,
+                      a.crop_min_area, a.crop_min_iou, a.rotate,     a.mosaic};
+  settings.group_shapes = config.data.group_shapes;
+  settings.balance = config.data.balance;
   settings.workers = config.data.workers;
   settings.prefetch = config.data.prefetch;
   return settings;

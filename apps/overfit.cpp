@@ -112,6 +112,8 @@ Config overfit_config(const Config& config, std::vector<std::string>& changes) {
   c.train.iter_size = 1;
   c.train.ema = 0;
   c.data.flip = false;
+  c.data.augment = {};
+  c.data.balance = 0;
   c.model.roi.dropout = 0;
   c.model.preprocess.train_shorter_sides.clear();
   c.optimizer.schedule = "constant";
@@ -120,7 +122,7 @@ Config overfit_config(const Config& config, std::vector<std::string>& changes) {
     own->lr_steps.reset();
   }
   changes.emplace_back(
-      "no mirroring, one scale, no dropout, no moving average of weights, one pass per step, "
+      "no mirroring or other augmentation, one scale, no dropout, no moving average of weights, one pass per step, "
       "constant learning rates");
   if (!c.model.backbone.weights.empty() || c.model.backbone.name == "onnx") return c;
   c.optimizer.backbone = c.optimizer.rpn = c.optimizer.detector = {};

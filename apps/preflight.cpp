@@ -101,6 +101,14 @@ std::array<int64_t, 2> largest_input(const Dataset& training, Config config) {
   for (const CoverageImage& image : images)
     if (image.size.padded_height * image.size.padded_width > most[0] * most[1])
       most = {image.size.padded_height, image.size.padded_width};
+  // Random crops have shapes up to 1:2 (data/augment.h).
+  const auto up = [&](int64_t side) {
+    return (side + p.pad_multiple - 1) / p.pad_multiple * p.pad_multiple;
+  };
+  const int64_t shorter = up(p.shorter_side),
+                longer = up(std::min<int64_t>(p.longer_side, 2 * p.shorter_side));
+  if (config.data.augment.crop > 0 && p.keep_aspect && shorter * longer > most[0] * most[1])
+    most = {shorter, longer};
   return most;
 }
 

@@ -82,18 +82,21 @@ int show(const ShowCommand& command) {
   std::optional<ShownModel> model;
   if (!source.model.empty()) model.emplace(source, std::vector<std::string>{});
   const Config config = model ? model->config() : given ? shown_config(source) : Config();
-  Dataset dataset;
+  ShownSet set;
   if (needs_picture)
-    dataset = shown_pictures(source, config.data, model ? model->classes() : config.data.classes);
+    set = shown_pictures(source, config.data, model ? model->classes() : config.data.classes);
+  const Dataset& dataset = set.dataset;
   if (needs_model && !model) model.emplace(source, dataset.class_names);
   for (const std::string& name : kinds)
     if (!kind_named(name).needs_picture)
       write_all(draw(name, &*model, nullptr, dataset.class_names, choices), command.out, "");
-  for (size_t i = 0; needs_picture && i < dataset.images.size(); ++i) {
+  for (const size_t i : set.chosen) {
     const ShownPicture picture =
         shown_picture(dataset, i, config.model.preprocess, config.data.use_difficult);
     for (const std::string& name : kinds)
-      if (kind_named(name).needs_picture)
+      if (name == "augment")
+        write_all({augmentations(dataset, i, config, choices.epochs)}, command.out, picture.id);
+      else if (kind_named(name).needs_picture)
         write_all(draw(name, model ? &*model : nullptr, &picture, dataset.class_names, choices),
                   command.out, picture.id);
   }
@@ -155,6 +158,9 @@ void add_show(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option("--channels", a->choices.channels, "features: how many are drawn")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--epochs", a->choices.epochs, "augment: of how many epochs")
+      ->check(CLI::Range(1, 99))
       ->capture_default_str();
   command->add_flag("--common-scale", a->choices.common_scale,
                     "features: one range of gray for all channels");

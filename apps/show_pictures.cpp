@@ -280,8 +280,30 @@ const std::vector<ShowKind>& show_kinds() {
       {"detections", "detections beside the ground truth", true, true},
       {"features", "channels of the feature map", true, true},
       {"filters", "filters of the first layer", true, false},
+      {"augment", "a picture as the epochs of a training have it", false, true},
   };
   return kinds;
+}
+
+NamedPicture augmentations(const Dataset& dataset, size_t index, const Config& config, int epochs) {
+  const LoaderSettings settings = training_settings(config);
+  std::vector<Variant> variants;
+  for (int epoch = 0; epoch < epochs; ++epoch) {
+    const Sample s = load_sample(dataset, settings, epoch, static_cast<int64_t>(index));
+    variants.push_back({picture_of(s, settings.input), s.boxes, s.labels,
+                        fmt::format("epoch {}{}", epoch, s.flipped ? ", mirrored" : "")});
+  }
+  const AugmentConfig& a = config.data.augment;
+  return {"augment",
+          variants_picture(
+              variants, dataset.class_names,
+              fmt::format("{} in the first {} epochs of a training with seed {}",
+                          dataset.images[index].id, epochs, config.train.seed),
+              {fmt::format("data.augment: brightness {:g}, contrast {:g}, saturation {:g}, hue "
+                           "{:g}, crop {:g}, rotate {:g}, mosaic {:g}; data.flip {}",
+                           a.brightness, a.contrast, a.saturation, a.hue, a.crop, a.rotate,
+                           a.mosaic, config.data.flip)}),
+          fmt::format("{} epochs", epochs)};
 }
 
 std::vector<NamedPicture> draw(const std::string& kind, const ShownModel* model,

@@ -18,6 +18,7 @@ struct ShowChoices {
   int channels = 64;              ///< of the feature map
   bool common_scale = false;      ///< feature maps: one range for all channels
   uint64_t pass = 0;              ///< of training, whose random numbers the samples have
+  int epochs = 9;                 ///< of augmentation, from the first
 };
 
 /// A picture, the end of its file's name, and a line that says what is on it.
@@ -36,7 +37,10 @@ struct ShowKind {
 };
 const std::vector<ShowKind>& show_kinds();
 
-/// Draws what `kind` names. `model` and `picture` are null where the kind does not need them.
+/// Draws what `kind` names, but `augment`. `model` and `picture` are null where the kind does not
+/// need them. Picture `index` of a data set as each of the first epochs of a training has it.
+NamedPicture augmentations(const Dataset& dataset, size_t index, const Config& config, int epochs);
+
 std::vector<NamedPicture> draw(const std::string& kind, const ShownModel* model,
                                const ShownPicture* picture, const std::vector<std::string>& classes,
                                const ShowChoices& choices);

@@ -1,6 +1,7 @@
 #include "apps/show_source.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "apps/batches.h"
 #include "apps/dataset_io.h"
@@ -61,12 +62,13 @@ Config shown_config(const ShowArguments& a) {
                          : Detector::load(model_file(a.model), a.settings).config();
 }
 
-Dataset shown_pictures(const ShowArguments& a, const DataConfig& config,
-                       const std::vector<std::string>& classes) {
+ShownSet shown_pictures(const ShowArguments& a, const DataConfig& config,
+                        const std::vector<std::string>& classes) {
   if (a.data.empty() == a.picture.empty())
     throw UsageError("expected a data set (--data DIR) or a picture (--picture FILE)");
+  ShownSet out;
+  Dataset& set = out.dataset;
   if (!a.picture.empty()) {
-    Dataset set;
     set.name = a.picture;
     set.class_names = classes;
     const ImageInfo info = read_image_info(a.picture);
@@ -76,26 +78,25 @@ Dataset shown_pictures(const ShowArguments& a, const DataConfig& config,
     record.width = info.width;
     record.height = info.height;
     set.images.push_back(record);
-    return set;
+    out.chosen = {0};
+    return out;
   }
   DataConfig own = config;
   if (!classes.empty()) own.classes = classes;
-  Dataset set = open_dataset(a.data, a.split, own);
+  set = open_dataset(a.data, a.split, own);
   require_not_empty(set, false);
   if (a.images.empty()) {
-    set.images.resize(std::min(set.images.size(), static_cast<size_t>(a.count)));
-    return set;
+    out.chosen.resize(std::min(set.images.size(), static_cast<size_t>(a.count)));
+    std::iota(out.chosen.begin(), out.chosen.end(), size_t{0});
   }
-  std::vector<ImageRecord> chosen;
   for (const std::string& id : a.images) {
     const auto found = std::ranges::find(set.images, id, &ImageRecord::id);
     check(found != set.images.end(),
           "{}: expected the id of one of {} pictures (such as {}), got {}", set.name,
           set.images.size(), set.images.front().id, id);
-    chosen.push_back(*found);
+    out.chosen.push_back(static_cast<size_t>(found - set.images.begin()));
   }
-  set.images = std::move(chosen);
-  return set;
+  return out;
 }
 
 ShownPicture shown_picture(const Dataset& dataset, size_t index, const PreprocessConfig& preprocess,

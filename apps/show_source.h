@@ -48,11 +48,17 @@ class ShownModel {
 /// the defaults.
 Config shown_config(const ShowArguments& arguments);
 
-/// The data set of --data, cut to the pictures of --image or to the first --count; or the file of
+/// A data set and those of its pictures that are looked at.
+struct ShownSet {
+  Dataset dataset;
+  std::vector<size_t> chosen;
+};
+
+/// The data set of --data with the pictures of --image, or the first --count; or the file of
 /// --picture without objects. Class names are `classes`, or those found. UsageError where there is
 /// neither, Error for an id that does not exist.
-Dataset shown_pictures(const ShowArguments& arguments, const DataConfig& config,
-                       const std::vector<std::string>& classes);
+ShownSet shown_pictures(const ShowArguments& arguments, const DataConfig& config,
+                        const std::vector<std::string>& classes);
 
 /// One picture as the network takes it, with its objects in pixels of the input.
 struct ShownPicture {

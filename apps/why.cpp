@@ -61,7 +61,7 @@ int why(const WhyCommand& command) {
   detector.require_rpn(file.string());
   detector.set_score_threshold(command.score);
   const std::vector<std::string>& classes = detector.class_names();
-  const Dataset dataset = shown_pictures(command.source, detector.config().data, classes);
+  const ShownSet set = shown_pictures(command.source, detector.config().data, classes);
   if (!command.out.empty()) {
     std::error_code error;
     fs::create_directories(command.out, error);
@@ -71,9 +71,9 @@ int why(const WhyCommand& command) {
   WhySummary summary;
   std::vector<std::string> json;
   {
-    Progress progress("why", static_cast<int64_t>(dataset.images.size()));
-    for (size_t i = 0; i < dataset.images.size() && !stop_requested(); ++i) {
-      const ExplainedPicture picture = explain(detector, dataset, i, command.iou);
+    Progress progress("why", static_cast<int64_t>(set.chosen.size()));
+    for (size_t i = 0; i < set.chosen.size() && !stop_requested(); ++i) {
+      const ExplainedPicture picture = explain(detector, set.dataset, set.chosen[i], command.iou);
       summary.add(picture);
       if (command.json)
         json.push_back(picture_json(picture, classes));

@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "data/epoch_plan.h"
 #include "kernels/launch/check.h"
 #include "kernels/launch/parallel.h"
 #include "kernels/random/philox.h"
@@ -37,6 +38,53 @@ int64_t epoch_scale(uint64_t seed, int64_t epoch, int64_t index, int64_t choices
   return kernels::random_below(key, static_cast<uint64_t>(index), static_cast<uint32_t>(choices));
 }
 
+namespace {
+
+LabelledPicture decoded(const ImageRecord& record) {
+  LabelledPicture picture{decode_image(record.path), record.objects};
+  check(picture.image.width == record.width && picture.image.height == record.height,
+        "{}: expected a picture of {}x{} as in its annotation, found {}x{}", record.path.string(),
+        record.width, record.height, picture.image.width, picture.image.height);
+  return picture;
+}
+
+/// The mosaic of a picture and three others.
+LabelledPicture mosaic_of(const Dataset& dataset, const LabelledPicture& first,
+                          const AugmentKey& key) {
+  std::array<LabelledPicture, 3> others;
+  const auto partners = mosaic_partners(key, static_cast<int64_t>(dataset.images.size()));
+  for (size_t i = 0; i < others.size(); ++i)
+    others[i] = decoded(dataset.images[static_cast<size_t>(partners[i])]);
+  const auto [x, y] = mosaic_point(key, first.image.width, first.image.height);
+  return mosaic({&first, &others[0], &others[1], &others[2]}, x, y);
+}
+
+}  // namespace
+
+Sample load_sample(const Dataset& dataset, const LoaderSettings& settings, int64_t epoch,
+                   int64_t index, int64_t copy) {
+  const ImageRecord& record = dataset.images.at(static_cast<size_t>(index));
+  // What is drawn for a copy is what would be drawn for a picture of this number.
+  const int64_t number = index + copy * static_cast<int64_t>(dataset.images.size());
+  LabelledPicture picture = decoded(record);
+  const AugmentKey key{settings.seed, epoch, number};
+  if (draws_mosaic(settings.augment, key) && picture.image.width > 1 && picture.image.height > 1)
+    picture = mosaic_of(dataset, picture, key);
+  picture = augment(std::move(picture), settings.augment, key);
+  const bool flip = settings.flip && epoch_flip(settings.seed, epoch, number);
+  InputSettings input = settings.input;
+  if (const auto sides = static_cast<int64_t>(settings.shorter_sides.size()); sides > 0)
+    input.shorter_side =
+        settings
+            .shorter_sides[static_cast<size_t>(epoch_scale(settings.seed, epoch, number, sides))];
+  ImageRecord changed;
+  changed.id = record.id;
+  changed.objects = std::move(picture.objects);
+  Sample sample = make_sample(picture.image, changed, input, flip);
+  sample.index = index;
+  return sample;
+}
+
 /// The stream is a sequence of tickets 0, 1, 2 ...: one picture each. Workers draw tickets in order
 /// and put the sample into slot ticket % slots; the consumer empties the slots in ticket order. A
 /// worker may draw a ticket only while it is less than `slots` ahead of the consumer, so that its
@@ -52,6 +100,7 @@ struct Loader::State {
     size_t slot = 0;
     int64_t epoch = 0;
     int64_t index = 0;
+    int64_t copy = 0;
   };
 
   State(const Dataset& data, const LoaderSettings& loader_settings, LoaderCursor start);
@@ -66,9 +115,11 @@ struct Loader::State {
   std::mutex mutex;
   std::condition_variable_any room, ready;  // a slot became free; a slot was filled
   std::vector<Slot> slots;
-  std::vector<int64_t> order;  // of the epoch in `cursor`
-  LoaderCursor cursor;         // of the next ticket to draw
-  LoaderCursor delivered;      // of the next ticket to hand out
+  std::vector<double> factors;  // of repeat_factors(), or none
+  std::vector<uint8_t> tall;    // by picture, or none
+  EpochPlan plan;               // of the epoch in `cursor`
+  LoaderCursor cursor;          // of the next ticket to draw
+  LoaderCursor delivered;       // of the next ticket to hand out
   int64_t drawn = 0, taken = 0;
   bool all_drawn = false;
   std::chrono::steady_clock::duration waited{};
@@ -86,6 +137,9 @@ Loader::State::State(const Dataset& data, const LoaderSettings& loader_settings,
   check(start.epoch >= 0 && start.position >= 0 && start.position <= images,
         "[loader] expected a start within an epoch of {} pictures, got epoch {}, position {}",
         images, start.epoch, start.position);
+  if (settings.balance > 0) factors = repeat_factors(dataset, settings.balance);
+  if (settings.group_shapes)
+    for (const ImageRecord& image : dataset.images) tall.push_back(image.height > image.width);
   slots.resize(static_cast<size_t>(std::max(1, settings.prefetch)) *
                static_cast<size_t>(settings.batch));
   for (int i = 0; i < std::max(1, settings.workers); ++i)
@@ -105,13 +159,18 @@ std::optional<Loader::State::Ticket> Loader::State::draw(const std::stop_token& 
       return {};
     }
     cursor = {cursor.epoch + 1, 0};
-    order.clear();
+    plan = {};
   }
-  if (order.empty() && settings.shuffle) order = epoch_order(images, settings.seed, cursor.epoch);
+  if (plan.pictures.empty() && settings.shuffle)
+    plan = plan_epoch(images, factors, tall, settings.batch, settings.seed, cursor.epoch);
   Ticket ticket;
   ticket.slot = static_cast<size_t>(drawn) % slots.size();
   ticket.epoch = cursor.epoch;
-  ticket.index = settings.shuffle ? order[static_cast<size_t>(cursor.position)] : cursor.position;
+  ticket.index = cursor.position;
+  if (settings.shuffle) {
+    ticket.index = plan.pictures[static_cast<size_t>(cursor.position)];
+    ticket.copy = plan.copies[static_cast<size_t>(cursor.position)];
+  }
   ++cursor.position;
   ++drawn;
   slots[ticket.slot].after = cursor;
@@ -121,17 +180,7 @@ std::optional<Loader::State::Ticket> Loader::State::draw(const std::stop_token& 
 void Loader::State::produce(const Ticket& ticket, Slot& result) const {
   const ImageRecord& record = dataset.images[static_cast<size_t>(ticket.index)];
   try {
-    const Image image = decode_image(record.path);
-    check(image.width == record.width && image.height == record.height,
-          "{}: expected a picture of {}x{} as in its annotation, found {}x{}", record.path.string(),
-          record.width, record.height, image.width, image.height);
-    const bool flip = settings.flip && epoch_flip(settings.seed, ticket.epoch, ticket.index);
-    InputSettings input = settings.input;
-    if (const auto sides = static_cast<int64_t>(settings.shorter_sides.size()); sides > 0)
-      input.shorter_side = settings.shorter_sides[static_cast<size_t>(
-          epoch_scale(settings.seed, ticket.epoch, ticket.index, sides))];
-    result.sample = make_sample(image, record, input, flip);
-    result.sample->index = ticket.index;
+    result.sample = load_sample(dataset, settings, ticket.epoch, ticket.index, ticket.copy);
   } catch (const Error&) {
     result.error = std::current_exception();
   } catch (const std::exception& error) {

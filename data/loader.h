@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "data/augment.h"
 #include "data/dataset.h"
 #include "data/transforms.h"
 
@@ -19,6 +20,10 @@ struct LoaderSettings {
   int prefetch = 4;     ///< batches ready or in work ahead of the consumer, at least 1
   std::vector<int> shorter_sides;  ///< multi-scale: one of them in place of input.shorter_side
   bool endless = true;  ///< false: next() ends after one epoch (the last batch may be smaller)
+  AugmentSettings augment = {};
+  bool group_shapes = false;  ///< with shuffle: batches of wide or of tall pictures alone
+  double balance =
+      0;  ///< with shuffle: repeat_factors() by this share (data/epoch_plan.h); 0: none
 };
 
 /// Where a stream of pictures stands: the next one is number `position` of epoch `epoch`.
@@ -44,6 +49,13 @@ bool epoch_flip(uint64_t seed, int64_t epoch, int64_t index);
 
 /// Which of `choices` scales picture `index` has in an epoch: depends only on (seed, epoch, index).
 int64_t epoch_scale(uint64_t seed, int64_t epoch, int64_t index, int64_t choices);
+
+/// Picture `index` as an epoch has it: decoded, augmented, mirrored, resized. `copy` counts its
+/// copies in the epoch, which differ. Depends on the data set, the settings and (seed, epoch,
+/// index, copy) alone. Throws Error where a picture cannot be read or is not as large as its
+/// annotation says.
+Sample load_sample(const Dataset& dataset, const LoaderSettings& settings, int64_t epoch,
+                   int64_t index, int64_t copy = 0);
 
 /// Decodes and transforms pictures on worker threads, ahead of its consumer. What next() returns
 /// depends only on data set, settings and start, never on the number of workers or their timing. An

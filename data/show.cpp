@@ -171,6 +171,46 @@ Image groups_picture(const Image& picture, const std::vector<BoxGroup>& groups,
   return canvas.finish(title);
 }
 
+Image variants_picture(const std::vector<Variant>& variants,
+                       const std::vector<std::string>& class_names, const std::string& title,
+                       const std::vector<std::string>& notes) {
+  constexpr int kColumns = 3, kGap = 6, kText = 12;
+  int width = 1, height = 1;
+  for (const Variant& v : variants) {
+    width = std::max(width, v.picture.width);
+    height = std::max(height, v.picture.height);
+  }
+  // Of small pictures as many pixels as make a legible grid.
+  const int factor = std::clamp(300 / std::max(width, height), 1, 8);
+  width *= factor, height *= factor;
+  const int rows = (static_cast<int>(variants.size()) + kColumns - 1) / kColumns;
+  Image page(kColumns * (width + kGap) + kGap, rows * (height + kGap + kText) + kGap, 52);
+  std::vector<uint8_t> seen(class_names.size(), 0);
+  for (size_t i = 0; i < variants.size(); ++i) {
+    const Variant& v = variants[i];
+    const int left = kGap + static_cast<int>(i % kColumns) * (width + kGap);
+    const int top = kGap + kText + static_cast<int>(i / kColumns) * (height + kGap + kText);
+    Image cell(v.picture.width * factor, v.picture.height * factor);
+    for (int y = 0; y < cell.height; ++y)
+      for (int x = 0; x < cell.width; ++x)
+        std::copy_n(v.picture.pixel(x / factor, y / factor), 3, cell.pixel(x, y));
+    for (size_t k = 0; k < v.boxes.size(); ++k) {
+      const auto f = static_cast<float>(factor);
+      const Box& b = v.boxes[k];
+      draw_box(cell, {b.x1 * f, b.y1 * f, b.x2 * f, b.y2 * f}, class_colour(v.labels.at(k)), 2);
+      seen.at(static_cast<size_t>(v.labels[k])) = 1;
+    }
+    draw_text(page, left, top - 9, v.text, {220, 220, 220});
+    for (int y = 0; y < cell.height; ++y)
+      std::copy_n(cell.pixel(0, y), static_cast<size_t>(cell.width) * 3, page.pixel(left, top + y));
+  }
+  Canvas canvas(page);
+  for (size_t k = 0; k < seen.size(); ++k)
+    if (seen[k]) canvas.legend({class_colour(static_cast<int>(k)), 2}, class_names[k]);
+  for (const std::string& note : notes) canvas.note(note);
+  return canvas.finish(title);
+}
+
 Colour heat(double value) {
   constexpr std::array<Colour, 5> kStops = {
       {{70, 90, 255}, {40, 190, 230}, {70, 210, 80}, {255, 200, 40}, {240, 50, 40}}};

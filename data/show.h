@@ -58,6 +58,18 @@ struct BoxGroup {
 Image groups_picture(const Image& picture, const std::vector<BoxGroup>& groups,
                      const std::string& title, const std::vector<std::string>& notes = {});
 
+/// One picture of a series, with its objects.
+struct Variant {
+  Image picture;
+  std::vector<Box> boxes;
+  std::vector<int> labels;
+  std::string text;
+};
+/// The pictures of a series in a grid of three columns, with the classes in the legend.
+Image variants_picture(const std::vector<Variant>& variants,
+                       const std::vector<std::string>& class_names, const std::string& title,
+                       const std::vector<std::string>& notes = {});
+
 /// A colour from blue (0) over green to red (1).
 Colour heat(double value);
 

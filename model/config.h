@@ -190,6 +190,17 @@ struct TrainConfig {
   double validate_every = 0;  // epochs between validations; 0: at the end only
 };
 
+/// Random changes of training pictures, drawn anew each epoch; the defaults change nothing.
+struct AugmentConfig {
+  double brightness = 0, contrast = 0, saturation = 0;  // factors from 1 - x to 1 + x
+  double hue = 0;                                       // turned by up to so many turns
+  double crop = 0;                                      // share of the pictures
+  double crop_min_area = 0.3;                           // share of the picture's area
+  std::vector<double> crop_min_iou = {0.1, 0.3, 0.5, 0.7, 0.9};
+  double rotate = 0;  // share of the pictures that are turned by quarter turns
+  double mosaic = 0;  // share of the pictures that become one of four
+};
+
 struct DataConfig {
   std::string format = "voc";  // "voc"
   std::string train_split = "trainval";
@@ -198,10 +209,13 @@ struct DataConfig {
   std::string proposals;             // detector_only: file with the RoIs of the training pictures
   std::string val_proposals;         // and of the validation pictures; "" no validation
   bool flip = true;                  // horizontal flip of every second picture, at random
-  bool use_difficult = false;        // difficult objects are used as training targets
-  int coordinates = -1;              // first pixel of the annotations: 0, 1, or -1 to detect
-  int workers = 1;                   // loader threads
-  int prefetch = 4;                  // batches decoded ahead
+  AugmentConfig augment;
+  bool group_shapes = false;   // batches of wide or of tall pictures alone
+  double balance = 0;          // classes of fewer pictures than this share are seen more often
+  bool use_difficult = false;  // difficult objects are used as training targets
+  int coordinates = -1;        // first pixel of the annotations: 0, 1, or -1 to detect
+  int workers = 1;             // loader threads
+  int prefetch = 4;            // batches decoded ahead
 };
 
 struct Config {

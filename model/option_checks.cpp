@@ -153,12 +153,27 @@ void check_data(const DataConfig& data, const std::string& name) {
   }
 }
 
+/// Proposals that are kept in files lie on the pictures as they are.
+void check_augmentation(const Config& config, const std::string& name) {
+  const AugmentConfig& a = config.data.augment;
+  const std::string& scheme = config.train.scheme;
+  if (scheme != "alternating" && scheme != "detector_only") return;
+  for (const auto& [key, share] :
+       {std::pair("crop", a.crop), std::pair("rotate", a.rotate), std::pair("mosaic", a.mosaic)})
+    require(share == 0, name,
+            "data.augment.{} = {} must be 0 with train.scheme = \"{}\", whose proposals are made "
+            "once for the pictures as they are; colours, data.flip and "
+            "preprocess.train_shorter_sides may be changed",
+            key, share, scheme);
+}
+
 }  // namespace
 
 void check_config(const Config& config, const std::string& name) {
   check_model(config.model, name);
   check_training(config, name);
   check_data(config.data, name);
+  check_augmentation(config, name);
 }
 
 }  // namespace frcnn

@@ -325,6 +325,13 @@ Rows data_rows() {
                       "found, sorted")),
       row("data.flip", FIELD(data.flip), "a random half of the pictures is mirrored in training",
           "original code"),
+      row("data.group_shapes", FIELD(data.group_shapes),
+          "batches hold wide pictures or tall ones alone, so that they pass together; with "
+          "train.batch above 1"),
+      row("data.balance", FIELD(data.balance), kFraction, "share of pictures",
+          "pictures with a class that fewer pictures than this share f have are seen up to "
+          "sqrt(balance / f) times as often; 0: all equally often",
+          "LVIS, section 4.1"),
       row("data.use_difficult", FIELD(data.use_difficult),
           "objects marked difficult are training targets too", "original code"),
       row("data.coordinates", FIELD(data.coordinates), Range{-1, 2}, "",
@@ -337,13 +344,38 @@ Rows data_rows() {
   };
 }
 
+Rows augment_rows() {
+  return {
+      row("data.augment.brightness", FIELD(data.augment.brightness), kFraction, "",
+          "all values of a picture are multiplied by a factor from 1 - x to 1 + x"),
+      row("data.augment.contrast", FIELD(data.augment.contrast), kFraction, "",
+          "differences from the mean gray are multiplied by a factor from 1 - x to 1 + x"),
+      row("data.augment.saturation", FIELD(data.augment.saturation), kFraction, "",
+          "differences from each pixel's gray are multiplied by a factor from 1 - x to 1 + x"),
+      row("data.augment.hue", FIELD(data.augment.hue), Range{0, 0.5}, "turns",
+          "hues are turned by up to x"),
+      row("data.augment.crop", FIELD(data.augment.crop), kFraction, "share of pictures",
+          "a random part of the picture with an object in it takes its place", "SSD, section 2.2"),
+      row("data.augment.crop_min_area", FIELD(data.augment.crop_min_area), Range{0.01, 1}, "share",
+          "of the picture's area that such a part has at least", "SSD, section 2.2"),
+      maybe_empty(row("data.augment.crop_min_iou", FIELD(data.augment.crop_min_iou), kFraction, "",
+                      "some object has at least one of these IoUs with the part, drawn anew each "
+                      "time; []: any that has its centre in it",
+                      "SSD, section 2.2")),
+      row("data.augment.rotate", FIELD(data.augment.rotate), kFraction, "share of pictures",
+          "turned by 90, 180 or 270 degrees"),
+      row("data.augment.mosaic", FIELD(data.augment.mosaic), kFraction, "share of pictures",
+          "put together with three others that are drawn from the split", "YOLOv4"),
+  };
+}
+
 }  // namespace
 
 const std::vector<OptionRow>& option_rows() {
   static const Rows rows = [] {
     Rows all = preprocess_rows();
     for (const auto& make : {backbone_rows, anchor_rows, rpn_rows, roi_rows, test_rows,
-                             optimizer_rows, train_rows, data_rows})
+                             optimizer_rows, train_rows, data_rows, augment_rows})
       append(all, make());
     return all;
   }();

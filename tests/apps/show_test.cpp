@@ -84,7 +84,7 @@ TEST_CASE("C8: the anchors drawn are those that the model counts") {
   arguments.preset = "paper-vgg16";
   arguments.settings = {"roi.hidden=[4]", "backbone.weights="};
   arguments.picture = file.string();
-  const Dataset dataset = shown_pictures(arguments, DataConfig(), {"a"});
+  const Dataset dataset = shown_pictures(arguments, DataConfig(), {"a"}).dataset;
   const ShownModel model(arguments, dataset.class_names);
   const ShownPicture picture = shown_picture(dataset, 0, model.config().model.preprocess, false);
   const auto line = [&](const char* kind) {
@@ -119,7 +119,7 @@ TEST_CASE("samples are those of training, and as many as it draws") {
   ShowArguments arguments;
   arguments.config = folder.config.string();
   arguments.data = folder.data.string();
-  const Dataset dataset = shown_pictures(arguments, DataConfig(), {});
+  const Dataset dataset = shown_pictures(arguments, DataConfig(), {}).dataset;
   const ShownModel model(arguments, dataset.class_names);
   const ShownPicture picture = shown_picture(dataset, 0, model.config().model.preprocess, false);
   ShowChoices choices;

@@ -83,6 +83,16 @@ TEST_CASE("bad settings: every one is named with its value and what is allowed")
        {"optimizer.detector.lr_steps has no effect", "schedule \"cosine\""}},
       {{"optimizer.backbone.beta2=0.9"},
        {"optimizer.backbone.beta2 has no effect with method \"sgd\""}},
+      // augmentation
+      {{"data.augment.crop=1.5"}, {"data.augment.crop must be 0 to 1, found 1.5"}},
+      {{"data.augment.hue=0.6"}, {"data.augment.hue must be 0 to 0.5, found 0.6"}},
+      {{"data.augment.crop_min_area=0"}, {"data.augment.crop_min_area must be 0.01 to 1, found 0"}},
+      {{"data.augment.crop_min_iou=[2]"}, {"data.augment.crop_min_iou must be 0 to 1, found 2"}},
+      {{"data.balance=-1"}, {"data.balance must be 0 to 1, found -1"}},
+      {{"train.scheme=alternating", "data.augment.mosaic=0.5"},
+       {"data.augment.mosaic = 0.5 must be 0 with train.scheme = \"alternating\""}},
+      {{"train.scheme=detector_only", "data.proposals=p.h5", "data.augment.rotate=1"},
+       {"data.augment.rotate = 1 must be 0 with train.scheme = \"detector_only\""}},
       // losses, averages, precision
       {{"rpn.class_loss=hinge"}, {"rpn.class_loss must be one of \"cross_entropy\", \"focal\""}},
       {{"roi.class_loss=softmax"}, {"roi.class_loss must be one of", "\"sigmoid\""}},
