@@ -122,7 +122,8 @@ Config overfit_config(const Config& config, std::vector<std::string>& changes) {
     own->lr_steps.reset();
   }
   changes.emplace_back(
-      "no mirroring or other augmentation, one scale, no dropout, no moving average of weights, one pass per step, "
+      "no mirroring or other augmentation, one scale, no dropout, no moving average of weights, "
+      "one pass per step, "
       "constant learning rates");
   if (!c.model.backbone.weights.empty() || c.model.backbone.name == "onnx") return c;
   c.optimizer.backbone = c.optimizer.rpn = c.optimizer.detector = {};

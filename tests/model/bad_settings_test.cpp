@@ -85,7 +85,7 @@ TEST_CASE("bad settings: every one is named with its value and what is allowed")
        {"optimizer.backbone.beta2 has no effect with method \"sgd\""}},
       // augmentation
       {{"data.augment.crop=1.5"}, {"data.augment.crop must be 0 to 1, found 1.5"}},
-      {{"data.augment.hue=0.6"}, {"data.augment.hue must be 0 to 0.5, found 0.6"}},
+      {{"data.augment.hue=0.75"}, {"data.augment.hue must be 0 to 0.5, found 0.75"}},
       {{"data.augment.crop_min_area=0"}, {"data.augment.crop_min_area must be 0.01 to 1, found 0"}},
       {{"data.augment.crop_min_iou=[2]"}, {"data.augment.crop_min_iou must be 0 to 1, found 2"}},
       {{"data.balance=-1"}, {"data.balance must be 0 to 1, found -1"}},
