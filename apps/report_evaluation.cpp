@@ -111,7 +111,8 @@ std::string error_section(const Json& json) {
   std::string html = fmt::format(
       "<h2>Error shares</h2><p class='note'>What each kind of error costs: how much the mean AP of "
       "{} would grow without it (TIDE). Right from IoU {:g}, background up to IoU {:g}.</p><div "
-      "class='scroll'><table><thead><tr><th>error</th><th></th><th>count</th><th>costs (dAP)</th>"
+      "class='scroll'><table><thead><tr><th>error</th><th "
+      "class='left'></th><th>count</th><th>costs (dAP)</th>"
       "</tr></thead><tbody>",
       number(errors["map"]), errors["iou_right"].get<double>(),
       errors["iou_background"].get<double>());

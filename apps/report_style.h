@@ -46,7 +46,7 @@ svg .raw { stroke-width:1; opacity:.28; }
 .pictures { display:grid; grid-template-columns:repeat(auto-fill,minmax(260px,1fr)); gap:12px; }
 .pictures img { width:100%; height:auto; border-radius:8px; display:block; }
 h3 { font-size:1rem; margin:20px 0 8px; }
-td.left { text-align:left; color:var(--muted); }
+.left { text-align:left; color:var(--muted); }
 .columns { display:grid; grid-template-columns:1fr 1fr; gap:0 32px; align-items:start; }
 .matrix td { background:color-mix(in srgb, var(--miss) var(--share), transparent);
   border:1px solid var(--bg); text-align:center; }
@@ -70,8 +70,9 @@ td.left { text-align:left; color:var(--muted); }
 svg.boxes { position:absolute; inset:0; width:100%; height:100%; }
 .boxes rect { fill:none; stroke:var(--ink); stroke-width:var(--unit); }
 .boxes .under { stroke:#000; stroke-opacity:.45; stroke-width:calc(2 * var(--unit)); }
-.boxes text { fill:var(--ink); stroke:#000; stroke-width:calc(.9 * var(--unit));
+.boxes text { fill:var(--ink); stroke:#000; stroke-width:calc(.6 * var(--unit));
   paint-order:stroke; font-weight:600; }
+.shot:not([data-show=truth]) .found text { display:none; }
 .boxes .found { --ink:#22c55e; } .boxes .missed { --ink:#facc15; } .boxes .ignored { --ink:#d4d4d8; }
 .boxes .right { --ink:#38bdf8; } .boxes .wrong { --ink:#f43f5e; }
 .boxes .missed rect, .boxes .ignored rect { stroke-dasharray:calc(3 * var(--unit)); }
@@ -81,7 +82,7 @@ summary { cursor:pointer; }
 pre { background:var(--card); padding:14px; border-radius:10px; overflow-x:auto; font-size:.82rem;
   line-height:1.45; }
 @media (max-width:560px) { main { padding:20px 14px 48px; } svg.wide { display:none; }
-  svg.narrow { display:block; } .columns { grid-template-columns:1fr; } td.left { display:none; }
+  svg.narrow { display:block; } .columns { grid-template-columns:1fr; } .left { display:none; }
   .bar { display:none; } th,td { padding:6px 6px; }
   .facts { grid-template-columns:repeat(2,1fr); } }
 @media print { details { display:none; } }
