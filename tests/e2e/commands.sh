@@ -17,11 +17,14 @@ expect "--help-config markdown" "$frcnn" train --help-config markdown
 same "docs/config.md" out.txt "$here/../../docs/config.md"
 
 expect "train" "$frcnn" train "$config" --data data --out run --set train.steps=4 --threads 1
-for file in config.toml run.json log.csv metrics.json report.html model.h5; do
+for file in config.toml run.json log.csv metrics.json evaluation.json report.html model.h5; do
   checks=$((checks + 1))
   [[ -s run/$file ]] || fail "train wrote no $file"
 done
 holds "report" run/report.html 'data:image/jpeg;base64'
+for section in 'COCO metric' 'Error shares' 'Confusion matrix' 'Worst and best pictures'; do
+  holds "report" run/report.html "<h2>$section</h2>"
+done
 checks=$((checks + 1))
 ! grep -qE '(src|href)=.?https?:' run/report.html || fail "the report links to the network"
 cp run/report.html report.html
