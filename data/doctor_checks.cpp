@@ -28,19 +28,27 @@ std::vector<Use> uses(const Dataset& set) {
 }  // namespace
 
 void check_objects(Diagnosis& d) {
+  constexpr float kNearly = 0.9F;
   for (const ImageRecord& image : d.set.images) {
     for (size_t i = 0; i < image.objects.size(); ++i) {
       const Object& object = image.objects[i];
+      // The most similar of those before it.
+      const Object* closest = nullptr;
+      float most = 0;
       for (size_t k = 0; k < i; ++k) {
         const Object& earlier = image.objects[k];
-        if (earlier.label != object.label || !(earlier.box == object.box)) continue;
-        d.findings.push_back(
-            {FindingKind::note, image.annotation.string(), object.line,
-             fmt::format("'{}' has the box of the one in line {}",
-                         d.set.class_names.at(static_cast<size_t>(object.label)), earlier.line),
-             Defect::box_duplicate});
-        break;
+        if (earlier.label != object.label || earlier.crowd != object.crowd) continue;
+        const float overlap = earlier.box == object.box ? 2 : iou(earlier.box, object.box);
+        if (overlap > most) most = overlap, closest = &earlier;
       }
+      if (closest == nullptr || most < kNearly) continue;
+      const std::string& name = d.set.class_names.at(static_cast<size_t>(object.label));
+      d.findings.push_back(
+          {FindingKind::note, image.annotation.string(), object.line,
+           most > 1 ? fmt::format("'{}' has the box of the one in line {}", name, closest->line)
+                    : fmt::format("'{}' has nearly the box of the one in line {}: IoU {:.2f}", name,
+                                  closest->line, most),
+           Defect::box_duplicate});
     }
   }
 }

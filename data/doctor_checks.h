@@ -9,7 +9,7 @@ namespace frcnn {
 
 // The parts of examine(). Each adds its findings.
 
-/// Objects of one class with the same box in one picture.
+/// Objects of one class with the same box in one picture, or nearly so.
 void check_objects(Diagnosis& diagnosis);
 
 /// Classes with fewer than `rare` objects; names that differ in case, spaces, '_' or '-' alone.

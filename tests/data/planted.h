@@ -85,7 +85,11 @@ class Planter {
   PlantedSet twice() {
     objects(9, object_xml("cat", "5", "5", "20", "20"));   // as in line 3
     objects(10, object_xml("dog", "5", "5", "20", "20"));  // another class is no copy
-    return {"objects twice", {planted(Defect::box_duplicate, "p09.xml", 6)}};
+    objects(1,
+            object_xml("bird", "41", "20", "64", "40") + object_xml("dog", "27", "8", "40", "28"));
+    return {"objects twice",
+            {planted(Defect::box_duplicate, "p09.xml", 6),
+             planted(Defect::box_duplicate, "p01.xml", 6)}};
   }
   PlantedSet sizes() {
     voc_.annotate("p11", annotation(kObjects, 128, 96));

@@ -98,9 +98,16 @@ TEST_CASE("anchor coverage: the best IoUs are those of all anchors, inside and a
         CHECK(found.all.learnable == expected.learnable);
         CHECK(found.all.sum_of_best == Approx(expected.sum_of_best).epsilon(1e-5));
         CHECK(expected.at_least_50 > 10);
-        int64_t sum = 0;
+        int64_t sum = 0, by_size = 0, binned = 0;
         for (const ClassCoverage& c : found.classes) sum += c.objects;
+        for (const ClassCoverage& c : found.by_size) by_size += c.objects;
+        for (const int64_t count : found.all.histogram) binned += count;
         CHECK(sum == 48);
+        CHECK(by_size == 48);
+        CHECK(binned == 48);
+        int64_t upper = 0;
+        for (size_t bin = 5; bin < 10; ++bin) upper += found.all.histogram[bin];
+        CHECK(upper == found.all.at_least_50);
       }
 }
 
