@@ -23,10 +23,10 @@ struct DoctorArguments {
   bool json = false, strict = false;
 };
 
-AnchorCoverage coverage(const Config& config, const Dataset& set) {
+AnchorCoverage coverage(const Config& config, const Dataset& set, bool advise) {
   // The parameters are not needed, only where the anchors lie: they are not filled.
   const FasterRcnn model(config.model, std::ssize(set.class_names), 1, DType::f32, false);
-  return anchor_coverage(model, coverage_images(set, config));
+  return anchor_coverage(model, coverage_images(set, config), advise);
 }
 
 std::optional<AnchorReport> anchors(const Config& config, const std::string& name,
@@ -36,13 +36,13 @@ std::optional<AnchorReport> anchors(const Config& config, const std::string& nam
   const AnchorConfig& a = config.model.anchors;
   report.sizes = a.sizes, report.ratios = a.ratios, report.unit = a.unit;
   if (set.class_names.empty()) return {};
-  report.coverage = coverage(config, set);
+  report.coverage = coverage(config, set, true);
   if (report.coverage.all.objects == 0) return {};
   Config advised = config;
   advised.model.anchors.unit = "pixels", advised.model.anchors.combine = "all";
   advised.model.anchors.sizes = report.coverage.advised_sizes;
   advised.model.anchors.ratios = report.coverage.advised_ratios;
-  report.advised = coverage(advised, set);
+  report.advised = coverage(advised, set, false);
   return report;
 }
 

@@ -81,8 +81,7 @@ constexpr std::array kDefects = {
                "delete the second line", "removes the second line"},
     DefectInfo{Defect::split_leak, error, "split-leak", "the same picture in two splits",
                "results on the second split are too good: take the picture out of one",
-               "keeps "
-               "the picture in the test split (else the validation split) alone"},
+               "keeps it in the test split (else in the validation split) alone"},
     DefectInfo{Defect::picture_duplicate, warning, "picture-duplicate",
                "files of the same content in one split",
                "keep one: the others only weigh it more, and annotations may disagree", ""},

@@ -15,6 +15,10 @@ struct Use {
   int line = 0;
 };
 
+std::string counted(int64_t objects) {
+  return fmt::format("{} object{}", objects, objects == 1 ? "" : "s");
+}
+
 std::vector<Use> uses(const Dataset& set) {
   std::vector<Use> found(set.class_names.size());
   for (const ImageRecord& image : set.images)
@@ -81,15 +85,15 @@ void check_classes(Diagnosis& d, int rare) {
     const std::string& name = d.set.class_names[k];
     const Use& use = found[k];
     if (use.objects < rare)
-      d.findings.push_back({FindingKind::note, use.file, use.line,
-                            fmt::format("class '{}' has {} object{}, fewer than {}", name,
-                                        use.objects, use.objects == 1 ? "" : "s", rare),
-                            Defect::class_rare});
+      d.findings.push_back(
+          {FindingKind::note, use.file, use.line,
+           fmt::format("class '{}' has {}, fewer than {}", name, counted(use.objects), rare),
+           Defect::class_rare});
     if (joined[k] != k && use.objects > 0)
       d.findings.push_back(
           {FindingKind::note, use.file, use.line,
-           fmt::format("class '{}' ({} objects) looks like '{}' ({} objects)", name, use.objects,
-                       d.set.class_names[joined[k]], found[joined[k]].objects),
+           fmt::format("class '{}' ({}) looks like '{}' ({})", name, counted(use.objects),
+                       d.set.class_names[joined[k]], counted(found[joined[k]].objects)),
            Defect::class_similar});
   }
 }

@@ -71,6 +71,13 @@ class Repairer {
         change(finding.defect, finding.file, finding.line, "line left out: " + finding.message);
       }
     }
+    // A copy of a picture of another split is in no list any more: it is left out.
+    std::set<std::string> still;
+    for (const PictureList& list : d.lists)
+      for (const SplitPicture& picture : list.pictures)
+        (dropped_lines_.count({picture.file, picture.line}) != 0 ? unlisted_ : still)
+            .insert(picture.id);
+    for (const std::string& id : still) unlisted_.erase(id);
   }
 
   Repairs run() {
@@ -101,7 +108,7 @@ class Repairer {
 
   void add(const ImageRecord& image) {
     const PictureFacts& facts = d_.facts.at(image.path.string());
-    if (!facts.error.empty() || !facts.whole) return;
+    if (!facts.error.empty() || !facts.whole || unlisted_.count(image.id) != 0) return;
     std::string name = image.id + image.path.extension().string();
     if (promised_format(image.path) != facts.format) {
       name = image.id + std::string(extension_of(facts.format));
@@ -272,7 +279,7 @@ class Repairer {
   fs::path out_;
   std::vector<size_t> joined_;
   std::map<std::string, size_t> labels_;
-  std::set<std::string> turned_, resized_, kept_;
+  std::set<std::string> turned_, resized_, kept_, unlisted_;
   std::set<std::pair<std::string, int>> dropped_lines_;
   std::set<std::pair<size_t, std::array<double, 4>>> seen_;  // of one picture
   Repairs repairs_;

@@ -36,7 +36,7 @@ ImageInfo header_of(std::span<const uint8_t> bytes, const std::string& name) {
   check(bytes.size() <= static_cast<size_t>(std::numeric_limits<int>::max()),
         "{}: expected a picture below 2 GiB, found a file of {} bytes", name, bytes.size());
   if (is_jpeg(bytes)) {
-    const std::string_view process = jpeg_structure(bytes).unknown_process();
+    const std::string_view process = jpeg_frame(bytes).unknown_process();
     check(
         process.empty(),
         "{}: expected a JPEG of 8 bits per sample with Huffman coding, found one with {}; convert "

@@ -133,20 +133,39 @@ std::string_view JpegStructure::unknown_process() const {
   return precision != 8 ? "another number of bits per sample" : "";
 }
 
+namespace {
+
+/// Takes over a frame header; false: the segment is none.
+bool read_frame(const Segment& segment, JpegStructure& found, std::set<uint8_t>& components) {
+  const uint8_t m = segment.marker;
+  const std::span<const uint8_t> body = segment.body;
+  // SOF0 to SOF15; C4, C8 and CC among them are other segments.
+  if (m < 0xC0 || m > 0xCF || m == kDht || m == 0xC8 || m == 0xCC || body.size() < 6) return false;
+  found.frame = m, found.precision = body[0], found.components = body[5];
+  for (size_t at = 6; at + 3 <= body.size(); at += 3) components.insert(body[at]);
+  return true;
+}
+
+}  // namespace
+
+JpegStructure jpeg_frame(std::span<const uint8_t> jpeg) {
+  JpegStructure found;
+  std::set<uint8_t> components;
+  SegmentReader segments(jpeg);
+  while (const std::optional<Segment> segment = segments.next())
+    if (read_frame(*segment, found, components) || segment->marker == kSos) break;
+  return found;
+}
+
 JpegStructure jpeg_structure(std::span<const uint8_t> jpeg) {
   JpegStructure found;
   std::set<uint8_t> components, started;
   SegmentReader segments(jpeg);
   while (const std::optional<Segment> segment = segments.next()) {
-    const uint8_t m = segment->marker;
     const std::span<const uint8_t> body = segment->body;
-    // SOF0 to SOF15; C4, C8 and CC among them are other segments.
-    if (m >= 0xC0 && m <= 0xCF && m != kDht && m != 0xC8 && m != 0xCC && body.size() >= 6) {
-      found.frame = m, found.precision = body[0], found.components = body[5];
-      for (size_t at = 6; at + 3 <= body.size(); at += 3) components.insert(body[at]);
-    }
-    if (m == kDht) found.tables = true;
-    if (m != kSos || body.empty() || body.size() < 4 + 2 * size_t{body[0]}) continue;
+    if (read_frame(*segment, found, components)) continue;
+    if (segment->marker == kDht) found.tables = true;
+    if (segment->marker != kSos || body.empty() || body.size() < 4 + 2 * size_t{body[0]}) continue;
     const size_t behind = 1 + 2 * size_t{body[0]};
     const bool first = body[behind] == 0 && body[behind + 2] >> 4 == 0;
     for (size_t at = 1; first && at < behind; at += 2) started.insert(body[at]);

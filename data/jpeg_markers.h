@@ -28,6 +28,8 @@ struct JpegStructure {
   std::string_view unknown_process() const;
 };
 JpegStructure jpeg_structure(std::span<const uint8_t> jpeg);
+/// The same up to the frame header only.
+JpegStructure jpeg_frame(std::span<const uint8_t> jpeg);
 
 /// The Huffman tables of a JPEG as a segment with its marker, empty: it has none.
 std::span<const uint8_t> huffman_tables(std::span<const uint8_t> jpeg);

@@ -122,7 +122,7 @@ PictureFacts look_at_picture(const std::filesystem::path& path, bool deep) {
     int w = 0, h = 0;
     if (!stbi_info_from_memory(bytes.data(), size, &w, &h, &facts.channels)) facts.channels = 0;
     if (facts.format == PictureFormat::jpeg) {
-      facts.channels = jpeg_structure(bytes).components;
+      facts.channels = jpeg_frame(bytes).components;
       facts.cmyk = facts.channels == 4;
     }
     facts.bits = stbi_is_16_bit_from_memory(bytes.data(), size) ? 16 : 8;

@@ -62,7 +62,8 @@ std::array<double, 5> quantiles(const std::vector<double>& sorted) {
 
 }  // namespace
 
-AnchorCoverage anchor_coverage(const FasterRcnn& model, const std::vector<CoverageImage>& images) {
+AnchorCoverage anchor_coverage(const FasterRcnn& model, const std::vector<CoverageImage>& images,
+                               bool advise) {
   const ModelConfig& config = model.config();
   AnchorCoverage result;
   result.classes.resize(static_cast<size_t>(model.classes()));
@@ -104,6 +105,7 @@ AnchorCoverage anchor_coverage(const FasterRcnn& model, const std::vector<Covera
   std::sort(ratios.begin(), ratios.end());
   result.size = quantiles(sizes);
   result.ratio = quantiles(ratios);
+  if (!advise) return result;
   const AnchorGrid advised =
       fit_anchor_grid(shapes, config.anchors.sizes.size(), config.anchors.ratios.size());
   result.advised_sizes = advised.sizes;

@@ -53,6 +53,8 @@ struct AnchorCoverage {
 /// (rpn.only_inside). Exact and fast: the IoU with an anchor of one shape depends on the overlaps
 /// of the two axes alone, each of which is largest where the anchor is centred best, so that for
 /// each shape only the nearest cells are looked at. Labels are below the model's number of classes.
-AnchorCoverage anchor_coverage(const FasterRcnn& model, const std::vector<CoverageImage>& images);
+/// `advise`: fills advised_sizes and advised_ratios.
+AnchorCoverage anchor_coverage(const FasterRcnn& model, const std::vector<CoverageImage>& images,
+                               bool advise = true);
 
 }  // namespace frcnn
