@@ -98,7 +98,8 @@ void write_run_evaluation(const RunFolder& folder, int64_t step, const std::stri
       Json::parse(evaluation_json(evaluate(truth, detections, request, request.computed()))));
 
   const std::vector<PictureScore> scores = picture_scores(truth, detections, kLeastScore);
-  const size_t count = std::min(most, scores.size() / 2);
+  const size_t worst = std::min(most, (scores.size() + 1) / 2);
+  const size_t best = std::min(most, scores.size() / 2);
   json["pictures"] = Json::array();
   const auto add = [&](const char* kind, size_t number, const PictureScore& score) {
     Json picture = picture_json(kind, score, truth, detections);
@@ -109,8 +110,8 @@ void write_run_evaluation(const RunFolder& folder, int64_t step, const std::stri
     picture["file"] = file;
     json["pictures"].push_back(std::move(picture));
   };
-  for (size_t i = 0; i < count; ++i) add("worst", i, scores[scores.size() - 1 - i]);
-  for (size_t i = 0; i < count; ++i) add("best", i, scores[i]);
+  for (size_t i = 0; i < worst; ++i) add("worst", i, scores[scores.size() - 1 - i]);
+  for (size_t i = 0; i < best; ++i) add("best", i, scores[i]);
   write_file(folder.evaluation(), std::string_view(json.dump(1) + "\n"));
 }
 

@@ -89,11 +89,12 @@ std::string picture_section(const RunFolder& folder) {
         "detection, wrong</span></p><p class='choice'><button value='both' class='on'>both</button>"
         "<button value='truth'>objects</button><button value='found'>detections</button><button "
         "value='none'>picture only</button></p>";
-    for (const char* kind : {"worst", "best"}) {
-      html += fmt::format("<h3>{}</h3><div class='shots'>", kind[0] == 'w' ? "Worst" : "Best");
+    for (const auto& [kind, title] : {std::pair("worst", "Worst"), std::pair("best", "Best")}) {
+      std::string shots;
       for (const Json& picture : json["pictures"])
-        if (picture["kind"] == kind) html += picture_html(picture, folder);
-      html += "</div>";
+        if (picture["kind"] == kind) shots += picture_html(picture, folder);
+      if (!shots.empty())
+        html += fmt::format("<h3>{}</h3><div class='shots'>{}</div>", title, shots);
     }
     return html + "\n";
   } catch (const nlohmann::json::exception& error) {

@@ -46,13 +46,15 @@ TEST_CASE("evaluation of a run: file, pictures and sections of the report") {
   const auto json = nlohmann::json::parse(read_text(folder.evaluation()));
   CHECK(json["step"] == 12);
   CHECK(json["images"] == 3);
-  REQUIRE(json["pictures"].size() == 2);  // half of three pictures each
+  REQUIRE(json["pictures"].size() == 3);  // no picture twice
   CHECK(json["pictures"][0]["kind"] == "worst");
   CHECK(json["pictures"][0]["id"] == "p2");
   CHECK(json["pictures"][0]["missed"] == 2);
   CHECK(json["pictures"][0]["objects"][0]["state"] == "missed");
   CHECK(json["pictures"][0]["detections"][0]["right"] == false);
-  CHECK(json["pictures"][1]["id"] == "p0");
+  CHECK(json["pictures"][1]["id"] == "p1");
+  CHECK(json["pictures"][2]["id"] == "p0");
+  CHECK(json["pictures"][2]["kind"] == "best");
   // The copy of the picture is small enough for a page.
   CHECK(decode_image(folder.pictures() / json["pictures"][0]["file"].get<std::string>()).width ==
         800);
