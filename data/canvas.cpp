@@ -163,9 +163,10 @@ void Canvas::note(std::string text) {
 }
 
 Image Canvas::finish(const std::string& title) const {
-  const int scale = 2 * unit_, gap = 4 * scale;
+  const int scale = 2 * std::max(1, static_cast<int>(std::lround(image_.width / 1000.0)));
+  const int gap = 4 * scale;
   const int sample = 16 * scale, row = 12 * scale;
-  const int width = std::max(image_.width, 400 * unit_);
+  const int width = std::max(image_.width, 200 * scale);
   const auto lines_of = [&](const std::string& text, int indent) {
     return wrapped(text, static_cast<size_t>(
                              std::max(8, (width - 2 * gap - indent) / (kGlyphAdvance * scale))));

@@ -174,7 +174,7 @@ Image groups_picture(const Image& picture, const std::vector<BoxGroup>& groups,
 Image variants_picture(const std::vector<Variant>& variants,
                        const std::vector<std::string>& class_names, const std::string& title,
                        const std::vector<std::string>& notes) {
-  constexpr int kColumns = 3, kGap = 6, kText = 12;
+  constexpr int kColumns = 3, kGap = 6, kText = 18;
   int width = 1, height = 1;
   for (const Variant& v : variants) {
     width = std::max(width, v.picture.width);
@@ -182,14 +182,20 @@ Image variants_picture(const std::vector<Variant>& variants,
   }
   // Of small pictures as many pixels as make a legible grid.
   const int factor = std::clamp(300 / std::max(width, height), 1, 8);
-  width *= factor, height *= factor;
-  const int rows = (static_cast<int>(variants.size()) + kColumns - 1) / kColumns;
-  Image page(kColumns * (width + kGap) + kGap, rows * (height + kGap + kText) + kGap, 52);
+  width *= factor;
+  std::vector<int> tops = {kGap};  // of the rows, each as high as its highest picture
+  for (size_t i = 0; i < variants.size(); i += kColumns) {
+    int highest = 1;
+    for (size_t k = i; k < std::min(i + kColumns, variants.size()); ++k)
+      highest = std::max(highest, variants[k].picture.height * factor);
+    tops.push_back(tops.back() + highest + kGap + kText);
+  }
+  Image page(kColumns * (width + kGap) + kGap, tops.back(), 52);
   std::vector<uint8_t> seen(class_names.size(), 0);
   for (size_t i = 0; i < variants.size(); ++i) {
     const Variant& v = variants[i];
     const int left = kGap + static_cast<int>(i % kColumns) * (width + kGap);
-    const int top = kGap + kText + static_cast<int>(i / kColumns) * (height + kGap + kText);
+    const int top = tops[i / kColumns] + kText;
     Image cell(v.picture.width * factor, v.picture.height * factor);
     for (int y = 0; y < cell.height; ++y)
       for (int x = 0; x < cell.width; ++x)
@@ -200,7 +206,7 @@ Image variants_picture(const std::vector<Variant>& variants,
       draw_box(cell, {b.x1 * f, b.y1 * f, b.x2 * f, b.y2 * f}, class_colour(v.labels.at(k)), 2);
       seen.at(static_cast<size_t>(v.labels[k])) = 1;
     }
-    draw_text(page, left, top - 9, v.text, {220, 220, 220});
+    draw_text(page, left, top - 16, v.text, {220, 220, 220}, 2);
     for (int y = 0; y < cell.height; ++y)
       std::copy_n(cell.pixel(0, y), static_cast<size_t>(cell.width) * 3, page.pixel(left, top + y));
   }
