@@ -51,14 +51,12 @@ std::set<std::string> EvaluationRequest::computed() const {
 void add_evaluation_options(CLI::App& command, EvaluationRequest& request, bool with_latency) {
   std::vector<std::string> names = evaluation_metrics();
   if (!with_latency) names.pop_back();
-  std::string list;
-  for (const std::string& name : names) list += name + ", ";
   names.push_back("all");
   command
       .add_option("--metrics", request.metrics,
-                  "what to measure, of " + list +
-                      "all (docs/evaluation.md); default: voc, in JSON all but latency")
+                  "what to measure (docs/evaluation.md); default: voc, in JSON all but latency")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::IsMember(names))
       ->type_name("LIST");
   command
