@@ -27,6 +27,7 @@ void add_show(CLI::App& app, Action& action);
 void add_why(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
+void add_convert(CLI::App& app, Action& action);
 void add_backbone(CLI::App& app, Action& action);
 void add_synth(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);

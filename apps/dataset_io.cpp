@@ -1,23 +1,75 @@
 #include "apps/dataset_io.h"
 
+#include <algorithm>
+
 #include "data/files.h"
+#include "data/formats.h"
 #include "data/image.h"
 #include "data/jpeg_markers.h"
-#include "data/voc.h"
+#include "data/splits.h"
 #include "kernels/launch/check.h"
 
 namespace frcnn::apps {
 
-Dataset open_dataset(const std::filesystem::path& folder, const std::string& split,
+namespace {
+
+std::vector<std::string> split_names(const std::string& text, size_t sources) {
+  std::vector<std::string> names;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t end = std::min(text.find(',', at), text.size());
+    names.emplace_back(trimmed(std::string_view(text).substr(at, end - at)));
+    at = end + 1;
+  }
+  if (names.size() == 1) names.resize(sources, names.front());
+  if (names.size() != sources)
+    throw UsageError(fmt::format(
+        "split '{}' names {} splits for {} data sets; give one for all of them, or one each", text,
+        names.size(), sources));
+  return names;
+}
+
+}  // namespace
+
+Dataset open_dataset(const std::vector<std::string>& sources, const std::string& split,
+                     const DataConfig& config, const OpenOptions& options) {
+  SourceOptions source;
+  source.read.classes = {config.classes, config.class_map};
+  source.read.pictures = options.pictures;
+  source.read.strict = options.strict, source.read.lenient = options.lenient;
+  source.format = format_named(config.format);  // none of "auto"
+  source.coordinates = static_cast<VocCoordinates>(config.coordinates);
+  source.pictures = config.pictures;
+  const std::vector<std::string> splits = split_names(split, sources.size());
+  std::vector<Dataset> sets;
+  std::string name;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    if (splits[i].empty()) continue;
+    sets.push_back(read_dataset(sources[i], splits[i], source));
+    name += (name.empty() ? "" : " + ") + sets.back().name;
+  }
+  if (sets.empty()) throw UsageError(fmt::format("split '{}' names no data set", split));
+  return join_datasets(std::move(sets), name);
+}
+
+Dataset open_dataset(const std::filesystem::path& source, const std::string& split,
                      const DataConfig& config, bool strict) {
-  check(std::filesystem::exists(folder), "{}: there is no such data set folder", folder.string());
-  VocOptions options;
-  options.root = folder;
-  options.split = split;
-  options.classes = config.classes;
-  options.coordinates = static_cast<VocCoordinates>(config.coordinates);
+  OpenOptions options;
   options.strict = strict;
-  return read_voc(options);
+  return open_dataset(std::vector<std::string>{source.string()}, split, config, options);
+}
+
+std::string split_or_usual(const std::vector<std::string>& sources, const std::string& given,
+                           const std::string& usual) {
+  if (!given.empty()) return given;
+  if (std::none_of(sources.begin(), sources.end(),
+                   [](const std::string& source) { return is_single_split(source); }))
+    return usual;
+  const std::vector<std::string> names = split_names(usual, sources.size());
+  std::string text;
+  for (size_t i = 0; i < sources.size(); ++i)
+    text +=
+        (i == 0 ? "" : ",") + (is_single_split(sources[i]) && !names[i].empty() ? "all" : names[i]);
+  return text;
 }
 
 std::string findings_text(const Dataset& dataset, bool notes) {
@@ -57,6 +109,8 @@ std::string fingerprint(const Dataset& dataset) {
     for (const Object& object : image.objects) {
       add(&object.box, sizeof(object.box));
       add(&object.label, sizeof(object.label));
+      // Marks that training looks at, told only where they are set.
+      if (object.crowd) add("crowd", 5);
     }
   }
   return fmt::format("{:016x}", hash);

@@ -5,6 +5,7 @@
 
 #include "apps/batches.h"
 #include "apps/commands.h"
+#include "apps/data_option.h"
 #include "apps/dataset_io.h"
 #include "apps/evaluation.h"
 #include "apps/model_file.h"
@@ -21,8 +22,8 @@ namespace frcnn::apps {
 namespace {
 
 struct EvalArguments {
-  std::string model, data, split, detections, proposals;
-  std::vector<std::string> settings;
+  std::string model, split, detections, proposals;
+  std::vector<std::string> data, settings;
   EvaluationRequest request;
   bool strict = false;
 };
@@ -34,8 +35,12 @@ int eval(const EvalArguments& arguments) {
   if (arguments.proposals.empty()) detector.require_rpn(file.string());
   DataConfig config = detector.config().data;
   config.classes = detector.class_names();
-  const std::string split = arguments.split.empty() ? config.val_split : arguments.split;
-  const Dataset dataset = open_dataset(arguments.data, split, config, arguments.strict);
+  config.format = "auto";  // the training set's layout says nothing about this one's
+  OpenOptions options;
+  options.strict = arguments.strict;
+  const Dataset dataset = open_dataset(
+      arguments.data, split_or_usual(arguments.data, arguments.split, config.val_split), config,
+      options);
   require_not_empty(dataset, true);
   const EvaluationRequest& request = arguments.request;
   if (!request.json) {
@@ -67,7 +72,7 @@ void add_eval(CLI::App& app, Action& action) {
   auto a = std::make_shared<EvalArguments>();
   CLI::App* command = app.add_subcommand("eval", "measure a checkpoint's mAP on a data set");
   command->add_option("MODEL", a->model, "checkpoint, or folder of a run")->required();
-  command->add_option("--data", a->data, "data set in VOC layout")->required()->type_name("DIR");
+  add_data_option(*command, a->data)->required();
   command->add_option("--split", a->split, "its split; default: data.val_split of the model");
   add_evaluation_options(*command, a->request, /*with_latency=*/true);
   command->add_option("--detections", a->detections, "write the detections as COCO results JSON")

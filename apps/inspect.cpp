@@ -10,8 +10,9 @@
 #include "apps/run_folder.h"
 #include "apps/terminal.h"
 #include "apps/weights_report.h"
+#include "data/formats.h"
 #include "data/image.h"
-#include "data/voc.h"
+#include "data/yolo.h"
 #include "kernels/launch/check.h"
 #include "model/options.h"
 #include "weights/checkpoint.h"
@@ -128,8 +129,9 @@ Findings inspect_picture(const fs::path& file) {
   return out;
 }
 
-Findings inspect_dataset(const fs::path& folder, const std::string& split, bool strict) {
-  const Dataset set = open_dataset(folder, split, DataConfig(), strict);
+Findings inspect_dataset(const fs::path& path, const std::string& split, bool strict) {
+  const DatasetFormat format = recognise_format(path);
+  const Dataset set = open_dataset(path, split, DataConfig(), strict);
   require_not_empty(set, false);
   const DatasetSummary s = summarise(set);
   Findings out;
@@ -143,9 +145,10 @@ Findings inspect_dataset(const fs::path& folder, const std::string& split, bool 
                        {"truncated", c.truncated}});
   for (const Finding& f : set.findings) findings.push_back(to_string(f));
   std::string splits;
-  for (const std::string& name : voc_splits(find_voc_folder(folder))) splits += " " + name;
+  for (const std::string& name : dataset_splits(path, format)) splits += " " + name;
   if (!splits.empty()) out.text += "splits:" + splits + "\n";
-  out.json = {{"kind", "dataset"},      {"name", set.name},
+  out.json = {{"kind", "dataset"},      {"format", name_of(format)},
+              {"name", set.name},       {"crowds", s.crowds},
               {"images", s.images},     {"images_without_objects", s.images_without_objects},
               {"boxes", s.boxes},       {"repaired", s.repaired},
               {"left_out", s.left_out}, {"classes", classes},
@@ -164,6 +167,8 @@ int inspect(const InspectArguments& arguments) {
   if (fs::is_directory(path) && RunFolder(path).started())
     out = inspect_checkpoint(model_file(path), arguments.tensors);
   else if (fs::is_directory(path))
+    out = inspect_dataset(path, arguments.split, arguments.strict);
+  else if (is_single_split(path) || is_yolo(path))
     out = inspect_dataset(path, arguments.split, arguments.strict);
   else if (path.extension() == ".toml")
     out = inspect_config(path);

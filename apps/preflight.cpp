@@ -25,10 +25,12 @@ double share(int64_t part, int64_t all) {
 }
 
 std::string pictures_line(const Dataset& training, const Config& config) {
-  int64_t objects = 0, difficult = 0, empty = 0;
+  int64_t objects = 0, difficult = 0, crowds = 0, empty = 0;
   for (const ImageRecord& image : training.images) {
     int64_t used = 0;
     for (const Object& object : image.objects) {
+      crowds += object.crowd;
+      if (object.crowd) continue;
       const bool target = config.data.use_difficult || !object.difficult;
       used += target;
       difficult += !target;
@@ -38,6 +40,7 @@ std::string pictures_line(const Dataset& training, const Config& config) {
   }
   std::string line = fmt::format("objects    {} in {} pictures", objects, training.images.size());
   if (difficult > 0) line += fmt::format("; {} difficult ones are no targets", difficult);
+  if (crowds > 0) line += fmt::format("; {} crowd regions are no targets", crowds);
   line += empty > 0 ? fmt::format("; {} pictures without objects are used as negatives\n", empty)
                     : "; no picture is without\n";
   return line;
@@ -157,7 +160,7 @@ std::vector<CoverageImage> coverage_images(const Dataset& training, const Config
     const double sy = double(size.height) / record.height, sx = double(size.width) / record.width;
     image.size = {size.height, size.width, sy, sx, up(size.height), up(size.width)};
     for (const Object& o : record.objects) {
-      if (o.difficult && !config.data.use_difficult) continue;
+      if (o.crowd || (o.difficult && !config.data.use_difficult)) continue;
       image.truth.boxes.push_back(
           {static_cast<float>(o.box.x1 * sx), static_cast<float>(o.box.y1 * sy),
            static_cast<float>(o.box.x2 * sx), static_cast<float>(o.box.y2 * sy)});

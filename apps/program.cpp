@@ -104,9 +104,10 @@ int run_program(int argc, const char* const* argv) {
   app.fallthrough();  // global options may stand behind the command
   app.require_subcommand(0, 1);
   Action action;
-  for (const auto& add : {add_train, add_eval, add_propose, add_score, add_detect, add_show,
-                          add_why, add_inspect, add_doctor, add_backbone, add_sweep, add_synth,
-                          add_report, add_replay, add_bench, add_op, add_import, add_export})
+  for (const auto& add :
+       {add_train, add_eval, add_propose, add_score, add_detect, add_show, add_why, add_inspect,
+        add_doctor, add_convert, add_backbone, add_sweep, add_synth, add_report, add_replay,
+        add_bench, add_op, add_import, add_export})
     add(app, action);
   app.footer("Every command has --help. Exit codes: 0 done, 1 failed, 2 wrong usage.");
   try {

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/data_option.h"
 #include "apps/dataset_io.h"
 #include "apps/model_file.h"
 #include "apps/program_device.h"
@@ -17,8 +18,8 @@ namespace frcnn::apps {
 namespace {
 
 struct ProposeArguments {
-  std::string model, data, split, out;
-  std::vector<std::string> settings;
+  std::string model, split, out;
+  std::vector<std::string> data, settings;
   bool training = false, json = false, strict = false;
 };
 
@@ -28,8 +29,12 @@ int propose(const ProposeArguments& arguments) {
   detector.require_rpn(file.string());
   DataConfig config = detector.config().data;
   config.classes = detector.class_names();
-  const std::string split = arguments.split.empty() ? config.val_split : arguments.split;
-  const Dataset dataset = open_dataset(arguments.data, split, config, arguments.strict);
+  config.format = "auto";  // the training set's layout says nothing about this one's
+  OpenOptions options;
+  options.strict = arguments.strict;
+  const Dataset dataset = open_dataset(
+      arguments.data, split_or_usual(arguments.data, arguments.split, config.val_split), config,
+      options);
   require_not_empty(dataset, false);
   if (!arguments.json)
     std::printf("model   %s\ndata    %s: %zu pictures\n", file.c_str(), dataset.name.c_str(),
@@ -53,7 +58,7 @@ void add_propose(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand(
       "propose", "write a model's region proposals and measure their recall on a data set");
   command->add_option("MODEL", a->model, "checkpoint, or folder of a run")->required();
-  command->add_option("--data", a->data, "data set in VOC layout")->required()->type_name("DIR");
+  add_data_option(*command, a->data)->required();
   command->add_option("--split", a->split, "its split; default: data.val_split of the model");
   command->add_option("--out", a->out, "write the proposals to this HDF5 file (weights/FORMAT.md)")
       ->type_name("FILE");

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/data_option.h"
 #include "apps/dataset_io.h"
 #include "apps/evaluation.h"
 #include "data/detections_io.h"
@@ -13,8 +14,8 @@ namespace frcnn::apps {
 namespace {
 
 struct ScoreArguments {
-  std::string detections, data, split = "test", text_truth;
-  std::vector<std::string> classes;
+  std::string detections, split, text_truth;
+  std::vector<std::string> data, classes;
   EvaluationRequest request;
 };
 
@@ -23,9 +24,13 @@ int score(const ScoreArguments& arguments) {
     throw UsageError("score needs the ground truth: either --data or --text-truth");
   DataConfig config;
   config.classes = arguments.classes;
-  const Dataset truth = arguments.data.empty()
-                            ? read_truth_text(arguments.text_truth, arguments.classes)
-                            : open_dataset(arguments.data, arguments.split, config);
+  OpenOptions options;
+  options.pictures = false;
+  const Dataset truth =
+      arguments.data.empty()
+          ? read_truth_text(arguments.text_truth, arguments.classes)
+          : open_dataset(arguments.data, split_or_usual(arguments.data, arguments.split, "test"),
+                         config, options);
   require_not_empty(truth, true);
   const std::vector<Detection> detections = read_detections(arguments.detections, truth);
   const EvaluationRequest& request = arguments.request;
@@ -43,8 +48,8 @@ void add_score(CLI::App& app, Action& action) {
                    "COCO results JSON, or a folder of text files (class score left top width "
                    "height)")
       ->required();
-  command->add_option("--data", a->data, "data set in VOC layout")->type_name("DIR");
-  command->add_option("--split", a->split, "its split, or all")->capture_default_str();
+  add_data_option(*command, a->data);
+  command->add_option("--split", a->split, "its split, or all; default: test, of a file all of it");
   command
       ->add_option("--text-truth", a->text_truth,
                    "folder of text files (class left top width height [difficult])")

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "apps/commands.h"
+#include "apps/data_option.h"
 #include "apps/dataset_io.h"
 #include "apps/evaluation_text.h"
 #include "apps/overfit.h"
@@ -14,6 +15,7 @@
 #include "apps/program_device.h"
 #include "apps/stop_signal.h"
 #include "apps/terminal.h"
+#include "apps/train_data.h"
 #include "apps/train_run.h"
 #include "apps/version.h"
 #include "data/files.h"
@@ -34,8 +36,8 @@ std::string toml_string(const std::string& text) {
 }
 
 struct TrainArguments {
-  std::string config, preset, data, out, list_options, backbone, cut;
-  std::vector<std::string> overrides;
+  std::string config, preset, out, list_options, backbone, cut;
+  std::vector<std::string> overrides, data, val_data;
   int64_t stop_after = 0, overfit = 0, overfit_steps = 1000;
   bool resume = false, json = false, strict = false, list_presets = false, print_config = false;
 
@@ -93,17 +95,6 @@ Config resumed_config(const RunFolder& folder, const TrainArguments& arguments) 
           value.value_or("(as common)")));
   }
   return config;
-}
-
-/// Folder of the data set: the argument, or that of the run to be resumed.
-std::string data_folder(const RunFolder& folder, const TrainArguments& arguments) {
-  if (!arguments.data.empty()) return arguments.data;
-  if (!fs::exists(folder.info())) throw UsageError("train needs --data DIR");
-  try {
-    return nlohmann::json::parse(read_text(folder.info())).at("data").get<std::string>();
-  } catch (const nlohmann::json::exception& error) {
-    fail("{}: does not name the data set (give --data): {}", folder.info().string(), error.what());
-  }
 }
 
 void check_arguments(const RunFolder& folder, const TrainArguments& arguments) {
@@ -214,17 +205,15 @@ int train(const TrainArguments& arguments) {
   const auto newest = resuming ? folder.newest() : std::nullopt;
   if (newest && config.model.backbone.name == "onnx")  // the .onnx file may be gone
     take_network(config.model, load_checkpoint(*newest), newest->string());
-  const std::string data = data_folder(folder, arguments);
+  const DataSources data = data_sources(folder, arguments.data, arguments.val_data);
   folder.check_writable();
-  const Dataset training =
-      open_dataset(data, config.data.train_split, config.data, arguments.strict);
-  require_not_empty(training, true);
-  DataConfig validation_config = config.data;
-  validation_config.classes = training.class_names;
+  const Dataset training = open_training(data.training, config, arguments.strict);
   Dataset validation;
   const bool validates = !config.data.val_split.empty();
+  if (!validates && !data.validation.empty())
+    throw UsageError("--val-data is given, but data.val_split is empty: nothing is validated");
   if (validates) {
-    validation = open_dataset(data, config.data.val_split, validation_config, arguments.strict);
+    validation = open_validation(data, config, training, arguments.strict);
     require_not_empty(validation, true);
   }
   check_pictures(training);
@@ -233,8 +222,9 @@ int train(const TrainArguments& arguments) {
   print_summary(config, training, validates ? &validation : nullptr, folder, run);
 
   folder.create();
-  const nlohmann::ordered_json info = {{"data", fs::absolute(data).string()},
-                                       {"program_version", program_version()}};
+  nlohmann::ordered_json info;
+  add_data_sources(info, data);
+  info["program_version"] = program_version();
   write_file(folder.info(), std::string_view(info.dump(2) + "\n"));
   write_file(folder.config(), std::string_view(to_toml(config)));
   run.set_stop_after(arguments.stop_after);
@@ -279,9 +269,7 @@ int print_config(const TrainArguments& arguments) {
 int train_overfit(const TrainArguments& arguments) {
   const Config config = requested_config(arguments);
   if (arguments.data.empty()) throw UsageError("train needs --data DIR");
-  const Dataset training =
-      open_dataset(arguments.data, config.data.train_split, config.data, arguments.strict);
-  require_not_empty(training, true);
+  const Dataset training = open_training(arguments.data, config, arguments.strict);
   catch_stop_signals();
   const OverfitResult result = overfit(config, training, arguments.overfit, arguments.overfit_steps,
                                        program_device().device);
@@ -325,7 +313,9 @@ void add_train(CLI::App& app, Action& action) {
                    "node of the ONNX file whose map is used (backbone.cut); `frcnn backbone` lists "
                    "them")
       ->type_name("NODE");
-  command->add_option("--data", a->data, "data set in VOC layout")->type_name("DIR");
+  add_data_option(*command, a->data);
+  add_data_option(*command, a->val_data, "--val-data",
+                  "data set to validate on; default: data.val_split of --data");
   command->add_option("--out", a->out, "folder for checkpoints, logs and the report")
       ->type_name("RUN");
   command->add_flag("--resume", a->resume,

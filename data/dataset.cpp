@@ -60,7 +60,7 @@ void throw_errors(const std::vector<Finding>& findings, bool strict) {
 
 DatasetSummary summarise(const Dataset& dataset) {
   DatasetSummary summary;
-  for (const std::string& name : dataset.class_names) summary.classes.push_back({name, 0, 0, 0, 0});
+  for (const std::string& name : dataset.class_names) summary.classes.push_back({name});
   std::vector<double> sizes, ratios;
   std::set<std::pair<int, int>> picture_sizes;
   for (const ImageRecord& image : dataset.images) {
@@ -75,6 +75,10 @@ DatasetSummary summarise(const Dataset& dataset) {
     std::set<int> seen;
     for (const Object& object : image.objects) {
       DatasetSummary::Class& entry = summary.classes.at(static_cast<size_t>(object.label));
+      if (object.crowd) {
+        ++entry.crowds, ++summary.crowds;
+        continue;
+      }
       ++entry.boxes, ++summary.boxes;
       entry.difficult += object.difficult, summary.difficult += object.difficult;
       entry.truncated += object.truncated, summary.truncated += object.truncated;
@@ -105,6 +109,9 @@ std::string describe(const Dataset& dataset) {
                         s.distinct_sizes, s.min_width, s.max_width, s.min_height, s.max_height);
   text += fmt::format("  {:<22}{} ({} difficult, {} truncated)\n", "objects", s.boxes, s.difficult,
                       s.truncated);
+  if (s.crowds > 0)
+    text += fmt::format("  {:<22}{} (never trained on, neither right nor wrong when detected)\n",
+                        "crowd regions", s.crowds);
   text += quartile_line("sqrt(area), pixels", s.box_size, "{:.1f}");
   text += quartile_line("height / width", s.box_ratio, "{:.2f}");
   text += fmt::format("  {:<22}{} repaired, {} left out\n", "defects", s.repaired, s.left_out);

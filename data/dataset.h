@@ -73,10 +73,12 @@ struct DatasetSummary {
   struct Class {
     std::string name;
     int64_t boxes = 0, difficult = 0, truncated = 0, images = 0;
+    int64_t crowds = 0;  ///< regions that are not among the boxes
   };
   std::vector<Class> classes;
   int64_t images = 0, images_without_objects = 0;
   int64_t boxes = 0, difficult = 0, truncated = 0;
+  int64_t crowds = 0;                  ///< not counted elsewhere
   int64_t repaired = 0, left_out = 0;  ///< findings of these kinds; errors are left out too
   /// Quartiles of the boxes' sqrt(area) and height / width: minimum, 25 %, median, 75 %, maximum.
   std::vector<double> box_size, box_ratio;

@@ -19,6 +19,10 @@ std::string quoted(const std::string& text) {
   return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+std::string image_id(const ImageRecord& image) {
+  return image.number >= 0 ? fmt::format("{}", image.number) : quoted(image.id);
+}
+
 std::string without_zeros(const std::string& digits) {
   const size_t first = digits.find_first_not_of('0');
   return first == std::string::npos ? "0" : digits.substr(first);
@@ -31,6 +35,7 @@ class Names {
     for (size_t i = 0; i < dataset.images.size(); ++i) {
       const ImageRecord& image = dataset.images[i];
       const auto index = static_cast<int64_t>(i);
+      if (image.number >= 0) numbers_.emplace(image.number, index);
       images_.emplace(image.id, index);
       if (!image.path.empty()) images_.emplace(image.path.filename().string(), index);
       if (image.id.find_first_not_of("0123456789") == std::string::npos)
@@ -41,6 +46,9 @@ class Names {
   }
 
   int64_t image(const json& id, const std::string& place) const {
+    if (id.is_number_integer())
+      if (const auto number = numbers_.find(id.get<int64_t>()); number != numbers_.end())
+        return number->second;
     const std::string name = id.is_string() ? id.get<std::string>() : id.dump();
     const auto found = images_.find(name);
     check(found != images_.end(), "{}: image_id {} is no picture of {}", place, id.dump(),
@@ -57,6 +65,14 @@ class Names {
       return found->second;
     }
     const json id = entry.value("category_id", json());
+    if (!dataset_.category_ids.empty()) {
+      const auto& ids = dataset_.category_ids;
+      const auto found =
+          id.is_number_integer() ? std::find(ids.begin(), ids.end(), id.get<int64_t>()) : ids.end();
+      check(found != ids.end(), "{}: category_id {} is none of {}", place, id.dump(),
+            fmt::join(ids, ", "));
+      return static_cast<int>(found - ids.begin());
+    }
     const auto classes = static_cast<int64_t>(dataset_.class_names.size());
     check(id.is_number_integer() && id.get<int64_t>() >= 1 && id.get<int64_t>() <= classes,
           "{}: expected category_id of 1 to {}, found {}", place, classes, id.dump());
@@ -66,6 +82,7 @@ class Names {
  private:
   const Dataset& dataset_;
   std::map<std::string, int64_t> images_;
+  std::map<int64_t, int64_t> numbers_;  // COCO's
   std::map<std::string, int> classes_;
 };
 
@@ -101,7 +118,9 @@ std::string detections_to_json(const Dataset& dataset, const std::vector<Detecti
     text += fmt::format(
         "{}\n  {{\"image_id\": {}, \"category_id\": {}, \"category_name\": {}, "
         "\"bbox\": [{}, {}, {:.9g}, {:.9g}], \"score\": {}}}",
-        i == 0 ? "" : ",", quoted(dataset.images.at(static_cast<size_t>(d.image)).id), d.label + 1,
+        i == 0 ? "" : ",", image_id(dataset.images.at(static_cast<size_t>(d.image))),
+        dataset.category_ids.empty() ? d.label + 1
+                                     : dataset.category_ids.at(static_cast<size_t>(d.label)),
         quoted(dataset.class_names.at(static_cast<size_t>(d.label))), d.box.x1, d.box.y1,
         double{d.box.x2} - d.box.x1, double{d.box.y2} - d.box.y1, d.score);
   }

@@ -9,14 +9,16 @@
 
 namespace frcnn {
 
-/// COCO results JSON: an array of {"image_id": picture id, "category_id": label + 1,
-/// "category_name", "bbox": [x, y, width, height], "score"}, in the order given.
+/// COCO results JSON: an array of {"image_id", "category_id", "category_name", "bbox": [x, y,
+/// width, height], "score"}, in the order given. image_id is the picture's number in its COCO file,
+/// or its id as text; category_id that of Dataset::category_ids, or label + 1.
 std::string detections_to_json(const Dataset& dataset, const std::vector<Detection>& detections);
 void write_detections_json(const std::filesystem::path& path, const Dataset& dataset,
                            const std::vector<Detection>& detections);
 
-/// Reads the same. image_id may be the picture's id, its file name, or a number whose digits are
-/// the id; the class is taken by category_name, or by category_id where there is no name. Throws
+/// Reads the same. image_id may be the picture's number or id, its file name, or a number whose
+/// digits are the id; the class is taken by category_name, or by category_id where there is no
+/// name. Throws
 /// Error with the entry's number and key for unknown pictures, classes and wrong types.
 std::vector<Detection> read_detections_json(const std::filesystem::path& path,
                                             const Dataset& dataset);

@@ -85,6 +85,32 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
   write_file(path, std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
 }
 
+void write_folder(const std::filesystem::path& folder,
+                  const std::function<void(const std::filesystem::path&)>& fill) {
+  namespace fs = std::filesystem;
+  fs::path target = folder.lexically_normal();
+  if (!target.has_filename()) target = target.parent_path();  // a slash at the end
+  std::error_code error;
+  if (fs::exists(target, error)) {
+    check(fs::is_directory(target, error), "{}: expected a new folder, found a file",
+          target.string());
+    check(fs::is_empty(target, error),
+          "{}: expected a new or empty folder, found one with files in it", target.string());
+  }
+  const fs::path temporary = fmt::format("{}.{}.tmp", target.string(), ::getpid());
+  try {
+    fs::create_directories(temporary);
+    fill(temporary);
+    fs::rename(temporary, target);
+  } catch (const fs::filesystem_error& failure) {
+    fs::remove_all(temporary, error);
+    fail("{}: cannot be written: {}", target.string(), failure.code().message());
+  } catch (...) {
+    fs::remove_all(temporary, error);
+    throw;
+  }
+}
+
 int line_of(std::string_view text, size_t offset) {
   const auto end = text.begin() + static_cast<ptrdiff_t>(std::min(offset, text.size()));
   return 1 + static_cast<int>(std::count(text.begin(), end, '\n'));

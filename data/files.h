@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +20,12 @@ std::string read_text(const std::filesystem::path& path);
 /// Throws Error naming the file and the system's reason (no such folder, read-only, disk full).
 void write_file(const std::filesystem::path& path, std::span<const uint8_t> bytes);
 void write_file(const std::filesystem::path& path, std::string_view text);
+
+/// Makes a folder as a whole: `fill` writes below a temporary name beside it, which is then
+/// renamed. Throws Error when the folder exists and is not empty; leaves nothing behind when `fill`
+/// throws.
+void write_folder(const std::filesystem::path& folder,
+                  const std::function<void(const std::filesystem::path&)>& fill);
 
 /// Line number (from 1) of byte `offset` of a text.
 int line_of(std::string_view text, size_t offset);

@@ -203,15 +203,6 @@ void check_options(const SynthOptions& o) {
         o.test_share);
 }
 
-void check_target(const fs::path& folder) {
-  std::error_code error;
-  if (!fs::exists(folder, error)) return;
-  check(fs::is_directory(folder, error), "{}: expected a new folder, found a file",
-        folder.string());
-  check(fs::is_empty(folder, error),
-        "{}: expected a new or empty folder, found one with files in it", folder.string());
-}
-
 void fill_folder(const fs::path& folder, const SynthOptions& options) {
   for (const char* name : {"Annotations", "JPEGImages", "ImageSets/Main"})
     fs::create_directories(folder / name);
@@ -230,23 +221,7 @@ std::vector<std::string> synth_class_names(int classes) {
 
 void make_synthetic(const fs::path& folder, const SynthOptions& options) {
   check_options(options);
-  fs::path target = folder.lexically_normal();
-  if (!target.has_filename()) target = target.parent_path();  // a slash at the end
-  check_target(target);
-  const fs::path temporary = fmt::format("{}.{}.tmp", target.string(), ::getpid());
-  try {
-    if (target.has_parent_path()) fs::create_directories(target.parent_path());
-    fill_folder(temporary, options);
-    fs::rename(temporary, target);
-  } catch (const fs::filesystem_error& error) {
-    std::error_code ignored;
-    fs::remove_all(temporary, ignored);
-    fail("{}: cannot be written: {}", target.string(), error.code().message());
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove_all(temporary, ignored);
-    throw;
-  }
+  write_folder(folder, [&](const fs::path& temporary) { fill_folder(temporary, options); });
 }
 
 }  // namespace frcnn

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "data/image.h"
+#include "data/reading.h"
 #include "data/voc_annotation.h"
 #include "data/voc_folder.h"
 #include "data/voc_object.h"
@@ -37,7 +38,9 @@ void count_evidence(const VocAnnotation& annotation, CoordinateEvidence& evidenc
 class Reader {
  public:
   explicit Reader(const VocOptions& options)
-      : options_(options), folder_(find_voc_folder(options.root)) {}
+      : options_(options),
+        rules_{options.classes, options.rename},
+        folder_(find_voc_folder(options.root)) {}
 
   Dataset run() {
     const std::vector<SplitEntry> split = read_split(folder_, options_.split);
@@ -81,7 +84,7 @@ class Reader {
     if (options_.classes.empty() || coordinates_ == VocCoordinates::detect) {
       for (const std::string& id : annotation_ids(folder_)) {
         const VocAnnotation& file = annotation(id);
-        for (const VocObject& object : file.objects) names.insert(object.name);
+        for (const VocObject& object : file.objects) names.insert(rules_.renamed(object.name));
         count_evidence(file, evidence);
       }
     }
@@ -132,55 +135,27 @@ class Reader {
     image.id = entry.id;
     image.annotation = xml;
     image.path = find_picture(folder_, entry.id, file.filename);
+    if (image.path.empty() && !options_.check_pictures && file.width > 0 && file.height > 0)
+      image.path = folder_ / "JPEGImages" / (entry.id + ".jpg");
     if (image.path.empty()) {
       report(FindingKind::error, Defect::picture_missing, xml, 1,
              fmt::format("picture {} does not exist",
                          (folder_ / "JPEGImages" / (entry.id + ".jpg")).string()));
       return;
     }
-    const std::optional<ImageInfo> stored = find_size(file, image);
+    const std::optional<ImageInfo> stored = settle_size(
+        image,
+        {file.width, file.height, file.size_line > 0, {file.file, file.size_line}, "<size>", ""},
+        options_.check_pictures, dataset_.findings);
     if (image.width <= 0) return;
     const VocFrame frame{coordinates_, image.width, image.height, stored};
     for (const VocObject& object : file.objects) add_object(file, object, frame, image);
     dataset_.images.push_back(std::move(image));
   }
 
-  /// Sets the picture's size. Gives the picture's header when the boxes were drawn on the picture
-  /// as stored although EXIF turns it: then they have to be turned too.
-  std::optional<ImageInfo> find_size(const VocAnnotation& file, ImageRecord& image) {
-    const int w = static_cast<int>(std::lround(file.width));
-    const int h = static_cast<int>(std::lround(file.height));
-    image.width = w, image.height = h;
-    if (!options_.check_pictures && w > 0 && h > 0) return {};
-    ImageInfo info;
-    try {
-      info = read_image_info(image.path);
-    } catch (const Error& error) {
-      // The message names the file.
-      report(FindingKind::error, Defect::picture_unreadable, "", 0, error.what());
-      image.width = image.height = 0;
-      return {};
-    }
-    image.width = info.width, image.height = info.height;
-    if (w == info.width && h == info.height) return {};
-    if (info.orientation >= 5 && w == info.stored_width && h == info.stored_height) {
-      report(FindingKind::repaired, Defect::exif_turned, file.file, file.size_line,
-             fmt::format(
-                 "boxes were drawn on the picture as stored ({}x{}), EXIF orientation {} turns "
-                 "it to {}x{}; the boxes are turned too",
-                 w, h, info.orientation, info.width, info.height));
-      return info;
-    }
-    if (file.size_line > 0)
-      report(FindingKind::repaired, Defect::size_mismatch, file.file, file.size_line,
-             fmt::format("<size> is {}x{}, the picture is {}x{}; the picture's size is used", w, h,
-                         info.width, info.height));
-    return {};
-  }
-
   void add_object(const VocAnnotation& file, const VocObject& written, const VocFrame& frame,
                   ImageRecord& image) {
-    const auto label = labels_.find(written.name);
+    const auto label = labels_.find(rules_.renamed(written.name));
     if (label == labels_.end()) {
       report(
           FindingKind::left_out, Defect::class_unknown, file.file, written.line,
@@ -197,10 +172,12 @@ class Reader {
     Object object;
     object.box = *verdict.box, object.label = label->second, object.line = written.line;
     object.difficult = written.difficult, object.truncated = written.truncated;
+    object.crowd = written.crowd, object.area = written.area;
     image.objects.push_back(object);
   }
 
   const VocOptions& options_;
+  ClassRules rules_;
   fs::path folder_;
   Dataset dataset_;
   std::map<std::string, VocAnnotation> annotations_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -22,9 +23,11 @@ struct VocOptions {
   std::string split = "all";   ///< ImageSets/Main/<split>.txt; "all": every annotation file
   std::vector<std::string> classes;  ///< empty: all names found in Annotations/, sorted
   VocCoordinates coordinates = VocCoordinates::detect;
-  bool check_pictures = true;  ///< compares sizes with the pictures' headers
-  bool strict = false;         ///< any defect is an error
-  bool lenient = false;        ///< errors become findings of kind error, and reading goes on
+  /// Compares sizes with the pictures' headers; off: pictures may also be missing.
+  bool check_pictures = true;
+  bool strict = false;   ///< any defect is an error
+  bool lenient = false;  ///< errors become findings of kind error, and reading goes on
+  std::map<std::string, std::string> rename = {};  ///< name in the files -> name in the data set
 };
 
 /// Reads a data set in PASCAL VOC layout. `truncated`, `difficult`, `pose`, `segmented` and `size`

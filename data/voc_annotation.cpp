@@ -11,26 +11,13 @@
 #include <utility>
 
 #include "data/files.h"
+#include "data/reading.h"
 #include "kernels/launch/check.h"
 
 namespace frcnn {
 namespace {
 
 constexpr std::array kCorners = {"xmin", "ymin", "xmax", "ymax"};
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
-}
-
-std::optional<double> number(std::string_view text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) return {};
-  return value;
-}
 
 /// Knows the text, so that nodes have line numbers, and gathers the errors of one file.
 class Parser {
@@ -81,7 +68,7 @@ class Parser {
 
   /// Unreadable sizes count as missing: the picture itself knows better.
   static double pixels(const char* text) {
-    const double value = number(trimmed(text)).value_or(0);
+    const double value = parse_number(text).value_or(0);
     return value >= 1 && value <= 1e6 ? value : 0;
   }
 
@@ -93,6 +80,8 @@ class Parser {
     if (object.name.empty()) object_error(object.line, "expected <name> in <object>, found none");
     object.difficult = flag(node, "difficult");
     object.truncated = flag(node, "truncated");
+    object.crowd = flag(node, "crowd");
+    object.area = parse_number(node.child_value("area")).value_or(-1);
     read_corners(node, object);
     if (out_.errors.size() == errors_before) out_.objects.push_back(std::move(object));
   }
@@ -116,7 +105,7 @@ class Parser {
         return;
       }
       const std::string_view text = trimmed(corner.child_value());
-      const std::optional<double> value = number(text);
+      const std::optional<double> value = parse_number(text);
       if (!value) {
         object_error(line(corner),
                      fmt::format("expected a number in <{}>, found '{}'", kCorners[i], text));

@@ -14,6 +14,8 @@ struct VocObject {
   std::string name;
   std::array<double, 4> corners = {};  // xmin, ymin, xmax, ymax
   bool difficult = false, truncated = false;
+  bool crowd = false;  // tags <crowd> and <area> are this program's, for what COCO files know
+  double area = -1;
   int line = 0;   // of <object>
   int index = 0;  // among all <object> of the file
 };

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "data/files.h"
+#include "data/reading.h"
 #include "data/voc.h"
 #include "kernels/launch/check.h"
 
@@ -29,26 +30,6 @@ std::vector<fs::path> folders_in(const fs::path& folder) {
 bool is_voc(const fs::path& folder) {
   std::error_code error;
   return fs::is_directory(folder / "Annotations", error);
-}
-
-/// What a folder holds instead of a data set: "12 files (a.txt, b.txt, ...) and 0 folders".
-std::string contents(const fs::path& folder) {
-  std::vector<std::string> files;
-  size_t folders = 0;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (entry.is_directory(error))
-      ++folders;
-    else
-      files.push_back(entry.path().filename().string());
-  }
-  if (files.empty() && folders == 0) return "an empty folder";
-  std::sort(files.begin(), files.end());
-  const size_t count = files.size();
-  files.resize(std::min<size_t>(count, 3));
-  const std::string names =
-      count == 0 ? "" : fmt::format(" ({}{})", fmt::join(files, ", "), count > 3 ? ", ..." : "");
-  return fmt::format("{} files{} and {} folders", count, names, folders);
 }
 
 std::vector<SplitEntry> read_split_file(const fs::path& file) {
@@ -91,7 +72,7 @@ fs::path find_voc_folder(const fs::path& root) {
     level = std::move(next);
   }
   fail("{}: expected a PASCAL VOC folder (Annotations/*.xml, JPEGImages/), found {}", root.string(),
-       contents(root));
+       folder_contents(root));
 }
 
 std::vector<std::string> annotation_ids(const fs::path& folder) {
@@ -101,7 +82,7 @@ std::vector<std::string> annotation_ids(const fs::path& folder) {
     if (entry.path().extension() == ".xml" && entry.path().filename().string().front() != '.')
       ids.push_back(entry.path().stem().string());
   check(!ids.empty(), "{}: expected annotation files *.xml, found {}", annotations.string(),
-        contents(annotations));
+        folder_contents(annotations));
   std::sort(ids.begin(), ids.end());
   return ids;
 }

@@ -75,13 +75,19 @@ VocVerdict judge_object(const VocObject& object, const VocFrame& frame) {
                        frame.width, frame.height));
     return verdict;
   }
-  if (inside != box && off_by_one(c, frame))
+  const double out = std::max(std::max(inside.x1 - box.x1, inside.y1 - box.y1),
+                              std::max(box.x2 - inside.x2, box.y2 - inside.y2));
+  if (out <= frame.slack) {
+    verdict.box = inside;
+    return verdict;
+  }
+  if (off_by_one(c, frame))
     report(FindingKind::repaired, Defect::coordinate_base,
            fmt::format("sticks out of the picture ({}x{}) by one pixel when it is read as the "
                        "folder's other boxes, {}; clipped",
                        frame.width, frame.height,
                        frame.coordinates == VocCoordinates::one_based ? "1-based" : "0-based"));
-  else if (inside != box)
+  else
     report(FindingKind::repaired, Defect::box_clipped,
            fmt::format("sticks out of the picture ({}x{}) and is clipped to it", frame.width,
                        frame.height));

@@ -16,6 +16,7 @@ struct VocFrame {
   int width = 0, height = 0;                               ///< after EXIF orientation
   /// Set when boxes were drawn on the picture as stored and have to be turned with it.
   std::optional<ImageInfo> stored;
+  double slack = 0;  ///< pixels by which a box may stick out and is clipped without a word
 };
 
 /// What becomes of an object: its box, or none when it is left out, and what is to be said.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -202,13 +203,15 @@ struct AugmentConfig {
 };
 
 struct DataConfig {
-  std::string format = "voc";  // "voc"
+  std::string format = "auto";  // "auto" | "voc" | "coco" | "yolo" | "csv"
   std::string train_split = "trainval";
   std::string val_split = "test";
-  std::vector<std::string> classes;  // empty: all names found, sorted
-  std::string proposals;             // detector_only: file with the RoIs of the training pictures
-  std::string val_proposals;         // and of the validation pictures; "" no validation
-  bool flip = true;                  // horizontal flip of every second picture, at random
+  std::vector<std::string> classes;              // empty: all names found
+  std::map<std::string, std::string> class_map;  // name in the annotations -> name here
+  std::string pictures;       // coco: their folder; "" found beside the annotations
+  std::string proposals;      // detector_only: file with the RoIs of the training pictures
+  std::string val_proposals;  // and of the validation pictures; "" no validation
+  bool flip = true;           // horizontal flip of every second picture, at random
   AugmentConfig augment;
   bool group_shapes = false;   // batches of wide or of tall pictures alone
   double balance = 0;          // classes of fewer pictures than this share are seen more often

@@ -151,6 +151,11 @@ void check_data(const DataConfig& data, const std::string& name) {
             "data.classes must not name the background ('{}'); it is always there", label);
     require(seen.insert(label).second, name, "data.classes has '{}' twice", label);
   }
+  for (const auto& [from, to] : data.class_map) {
+    require(!from.empty() && !to.empty(), name, "data.class_map has an empty name");
+    require(data.classes.empty() || seen.count(to) != 0, name,
+            "data.class_map renames '{}' to '{}', which data.classes does not have", from, to);
+  }
 }
 
 /// Proposals that are kept in files lie on the pictures as they are.

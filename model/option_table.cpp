@@ -309,10 +309,11 @@ Rows train_rows() {
 
 Rows data_rows() {
   return {
-      row("data.format", FIELD(data.format), Choices{"voc"},
-          "voc: JPEGImages, Annotations, ImageSets/Main", "PASCAL VOC"),
+      row("data.format", FIELD(data.format), Choices{"auto", "voc", "coco", "yolo", "csv"},
+          "layout of the data set (docs/data.md); auto: recognised"),
       row("data.train_split", FIELD(data.train_split),
-          "list of training pictures: ImageSets/Main/<name>.txt; all: every annotation",
+          "split of the training pictures, of VOC ImageSets/Main/<name>.txt; all: every picture; "
+          "of several data sets one for all, or one each with commas between",
           "section 4.1"),
       row("data.val_split", FIELD(data.val_split), "list of validation pictures; \"\" none",
           "section 4.1"),
@@ -321,8 +322,14 @@ Rows data_rows() {
       row("data.val_proposals", FIELD(data.val_proposals),
           "detector_only: the same of the validation pictures; \"\": no validation"),
       maybe_empty(row("data.classes", FIELD(data.classes), kAny, "",
-                      "names of the classes in order, background not included; []: all names "
-                      "found, sorted")),
+                      "names of the classes in order, background not included; objects of "
+                      "others are left out; []: all names found")),
+      row("data.class_map", FIELD(data.class_map),
+          "classes that get another name while reading, before data.classes is looked at: "
+          "{\"van\" = \"car\", \"motorbike\" = \"motorcycle\"}"),
+      row("data.pictures", FIELD(data.pictures),
+          "coco: folder that the pictures' file_name counts from; \"\": looked for beside the "
+          "annotations"),
       row("data.flip", FIELD(data.flip), "a random half of the pictures is mirrored in training",
           "original code"),
       row("data.group_shapes", FIELD(data.group_shapes),

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -20,9 +21,9 @@ using FieldOf = T& (*)(Config&);
 using Field =
     std::variant<FieldOf<bool>, FieldOf<int>, FieldOf<int64_t>, FieldOf<uint64_t>, FieldOf<double>,
                  FieldOf<std::string>, FieldOf<std::vector<int>>, FieldOf<std::vector<double>>,
-                 FieldOf<std::vector<std::string>>, FieldOf<std::optional<int>>,
-                 FieldOf<std::optional<double>>, FieldOf<std::optional<std::string>>,
-                 FieldOf<std::optional<std::vector<double>>>>;
+                 FieldOf<std::vector<std::string>>, FieldOf<std::map<std::string, std::string>>,
+                 FieldOf<std::optional<int>>, FieldOf<std::optional<double>>,
+                 FieldOf<std::optional<std::string>>, FieldOf<std::optional<std::vector<double>>>>;
 
 /// Values a number, or each element of a list, may take.
 struct Range {
@@ -59,7 +60,7 @@ std::string suggestion(const std::string& unknown);
 /// Edits (insertions, deletions, replacements) that make one text the other.
 size_t edit_distance(const std::string& a, const std::string& b);
 
-/// "number", "integer", "list of numbers", ...
+/// "number", "integer", "list of numbers", "table of strings", ...
 std::string type_name(const OptionRow& row);
 /// "0 to 1", or the choices quoted.
 std::string allowed_values(const OptionRow& row);

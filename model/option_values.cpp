@@ -65,6 +65,14 @@ std::string text_of(const std::vector<T>& values) {
   return text + "]";
 }
 
+/// A TOML inline table.
+std::string text_of(const std::map<std::string, std::string>& values) {
+  std::string text = "{";
+  for (const auto& [key, value] : values)
+    text += (text.size() > 1 ? ", " : "") + text_of(key) + " = " + text_of(value);
+  return text + "}";
+}
+
 template <typename T>
 std::string name_of_type() {
   if constexpr (std::is_same_v<T, bool>) return "boolean";
@@ -73,6 +81,7 @@ std::string name_of_type() {
   if constexpr (std::is_same_v<T, std::vector<int>>) return "list of integers";
   if constexpr (std::is_same_v<T, std::vector<double>>) return "list of numbers";
   if constexpr (std::is_same_v<T, std::vector<std::string>>) return "list of strings";
+  if constexpr (std::is_same_v<T, std::map<std::string, std::string>>) return "table of strings";
   if constexpr (std::is_same_v<T, std::optional<double>>) return "number";
   if constexpr (std::is_same_v<T, std::optional<std::string>>) return "string";
   if constexpr (std::is_same_v<T, std::optional<std::vector<double>>>) return "list of numbers";

@@ -110,6 +110,14 @@ void read(const Target& target, const toml::node& node, std::vector<T>& out) {
   out = std::move(values);
 }
 
+void read(const Target& target, const toml::node& node, std::map<std::string, std::string>& out) {
+  const toml::table* table = node.as_table();
+  if (!table) target.wrong_type(node);
+  std::map<std::string, std::string> values;
+  for (const auto& [key, value] : *table) read(target, value, values[std::string(key.str())]);
+  out = std::move(values);
+}
+
 template <typename T>
 void read(const Target& target, const toml::node& node, std::optional<T>& out) {
   T value{};

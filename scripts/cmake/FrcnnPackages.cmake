@@ -4,6 +4,7 @@ find_package(dnnl REQUIRED CONFIG)
 find_package(fmt REQUIRED CONFIG)
 find_package(spdlog REQUIRED CONFIG)
 find_package(pugixml REQUIRED CONFIG)
+find_package(simdjson 3.0 REQUIRED CONFIG)
 find_package(tomlplusplus REQUIRED CONFIG)
 if(FRCNN_EMULATION)
   find_package(Boost 1.74 REQUIRED COMPONENTS context)  # the fibers of kernels/launch/emulation

@@ -76,6 +76,7 @@ epsilon = 1e-9
 lr = 1e-4
 [data]
 classes = ["a \"b\"", "ü\\"]
+class_map = {van = "ü\\", "x \"y\"" = "a \"b\""}
 )",
                                      "c.toml");
   CHECK(config.model.preprocess.channels == "rgb");
@@ -91,6 +92,8 @@ classes = ["a \"b\"", "ü\\"]
   CHECK(get_option(config, "optimizer.epsilon") == "1e-09");
   CHECK(get_option(config, "optimizer.lr") == "0.0001");
   CHECK(config.data.classes == std::vector<std::string>{"a \"b\"", "ü\\"});
+  CHECK(config.data.class_map ==
+        std::map<std::string, std::string>{{"van", "ü\\"}, {"x \"y\"", "a \"b\""}});
   CHECK(to_toml(parse_config(to_toml(config), "again")) == to_toml(config));
 }
 
