@@ -62,7 +62,10 @@ class YamlReader {
   static std::string without_comment(std::string line) {
     char quote = 0;
     for (size_t i = 0; i < line.size(); ++i) {
-      if (quote != 0)
+      const bool doubled = quote == '\'' && line.compare(i, 2, "''") == 0;
+      if (doubled || (quote == '"' && line[i] == '\\'))
+        ++i;
+      else if (quote != 0)
         quote = line[i] == quote ? 0 : quote;
       else if (line[i] == '"' || line[i] == '\'')
         // An apostrophe inside a word quotes nothing.
@@ -159,7 +162,8 @@ class YamlReader {
     for (const char c : text) {
       if (quote != 0)
         quote = c == quote ? 0 : quote;
-      else if ((c == '"' || c == '\'') && (trimmed(item).empty() || trimmed(item).back() == ':'))
+      else if ((c == '"' || c == '\'') &&
+               (trimmed(item).empty() || trimmed(item).back() == ':' || item.back() == c))
         quote = c;
       if (c == ',' && quote == 0) {
         items.push_back(item);

@@ -15,7 +15,7 @@ using test::contains;
 using test::error_of;
 
 /// Two splits with awkward boxes: fractions, picture borders, crowds, flags, mask areas, names that
-/// need escapes, a picture without objects, and equal names in different folders.
+/// need escapes, and a picture without objects.
 std::vector<NamedSplit> awkward(const fs::path& folder) {
   std::vector<NamedSplit> splits(2);
   const std::vector<float> numbers = test::random_vector<float>(400, 0, 1, 7);
@@ -27,7 +27,7 @@ std::vector<NamedSplit> awkward(const fs::path& folder) {
     set.category_ids = {0, 44, 90};
     for (int i = 0; i < 3; ++i) {
       ImageRecord image;
-      image.id = s == 1 && i == 0 ? "p-2" : fmt::format("p{}", i);
+      image.id = fmt::format("{}{}", s == 0 ? "p" : "q", i);
       image.path = folder / fmt::format("{}/{}.png", s, image.id);
       image.number = static_cast<int64_t>(s) * 10 + i;
       image.width = 67, image.height = 49;
@@ -114,7 +114,7 @@ TEST_CASE("A21 writers: every pair of formats gives the same boxes, bit for bit"
 TEST_CASE("writers: one split, equal names, no pictures") {
   const test::TempDir temp;
   std::vector<NamedSplit> splits = awkward(temp.path() / "source");
-  // Two folders' pictures "p1" meet in VOC's one folder.
+  splits[1].set.images[1].id = "p1";  // the pictures of all splits meet in VOC's one folder
   write_dataset(temp.path() / "voc", DatasetFormat::voc, splits, PictureMode::copy);
   CHECK(fs::exists(temp.path() / "voc/JPEGImages/p1.png"));
   CHECK(fs::exists(temp.path() / "voc/JPEGImages/p1-2.png"));
