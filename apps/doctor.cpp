@@ -47,7 +47,7 @@ std::optional<AnchorReport> anchors(const Config& config, const std::string& nam
 }
 
 int doctor(const DoctorArguments& arguments) {
-  check(fs::exists(arguments.data), "{}: there is no such data set folder", arguments.data);
+  check(fs::exists(arguments.data), "{}: there is no such data set", arguments.data);
   check(arguments.fix.empty() || !fs::exists(arguments.fix),
         "{}: --fix expects a folder that does not exist yet, found one", arguments.fix);
   Config config;
@@ -55,12 +55,15 @@ int doctor(const DoctorArguments& arguments) {
   const auto start = std::chrono::steady_clock::now();
   DoctorReport report;
   report.data = arguments.data, report.split = arguments.split;
-  VocOptions voc;
-  voc.root = arguments.data, voc.split = arguments.split;
-  voc.classes = arguments.classes.empty() ? config.data.classes : arguments.classes;
-  voc.coordinates = static_cast<VocCoordinates>(config.data.coordinates);
+  SourceOptions source;
+  source.format = format_named(config.data.format);  // none of "auto"
+  source.read.classes.keep = arguments.classes.empty() ? config.data.classes : arguments.classes;
+  source.read.classes.rename = config.data.class_map;
+  source.coordinates = static_cast<VocCoordinates>(config.data.coordinates);
+  source.pictures = config.data.pictures;
   VocCoordinates coordinates = VocCoordinates::one_based;
-  report.diagnosis = examine_voc(voc, arguments.options, &coordinates);
+  report.diagnosis =
+      examine_dataset(arguments.data, arguments.split, source, arguments.options, &coordinates);
   report.anchors = anchors(config, arguments.config.empty() ? "the defaults" : arguments.config,
                            report.diagnosis.set);
   if (!arguments.fix.empty()) {
@@ -84,7 +87,9 @@ void add_doctor(CLI::App& app, Action& action) {
   auto a = std::make_shared<DoctorArguments>();
   CLI::App* command = app.add_subcommand(
       "doctor", "look for every defect of a data set, and at how anchors fit its objects");
-  command->add_option("DATA", a->data, "data set folder")->required();
+  command
+      ->add_option("DATA", a->data, "data set: VOC, COCO or YOLO folder, .json, .csv or data.yaml")
+      ->required();
   command->add_option("--split", a->split, "split to look at")->capture_default_str();
   command->add_option("--class", a->classes, "the class list: others are errors (repeat it)")
       ->type_name("NAME");

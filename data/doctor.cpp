@@ -146,6 +146,7 @@ Diagnosis examine(Dataset set, std::vector<PictureList> lists, const DoctorOptio
   check_classes(d, options.rare);
   check_pictures(d);
   check_copies(d);
+  check_ids(d);
   d.sizes.resize(d.set.class_names.size());
   for (const ImageRecord& image : d.set.images)
     for (const Object& object : image.objects)
@@ -160,7 +161,32 @@ Diagnosis examine_voc(VocOptions voc, const DoctorOptions& options, VocCoordinat
   VocLists lists = voc_lists(set.root, voc.split);
   std::move(lists.findings.begin(), lists.findings.end(), std::back_inserter(set.findings));
   if (voc.split == "all") find_unlabelled(set.root, set, set.findings);
-  return examine(std::move(set), std::move(lists.lists), options);
+  Diagnosis d = examine(std::move(set), std::move(lists.lists), options);
+  d.rename = voc.rename;
+  return d;
+}
+
+Diagnosis examine_dataset(const fs::path& path, const std::string& split, SourceOptions source,
+                          const DoctorOptions& options, VocCoordinates* used) {
+  if (!source.format) source.format = recognise_format(path);
+  if (*source.format == DatasetFormat::voc) {
+    VocOptions voc;
+    voc.root = path, voc.split = split, voc.coordinates = source.coordinates;
+    voc.classes = source.read.classes.keep, voc.rename = source.read.classes.rename;
+    return examine_voc(voc, options, used);
+  }
+  source.read.lenient = true, source.read.strict = false, source.read.pictures = true;
+  Dataset set = read_dataset(path, split, source);
+  std::vector<PictureList> lists;
+  for (const std::string& name : dataset_splits(path, *source.format)) {
+    PictureList list{name, {}};
+    const Dataset other = name == split ? Dataset() : read_dataset(path, name, source);
+    for (const ImageRecord& image : (name == split ? set : other).images)
+      list.pictures.push_back(
+          {image.id, image.path, (image.annotation.empty() ? path : image.annotation).string(), 0});
+    lists.push_back(std::move(list));
+  }
+  return examine(std::move(set), std::move(lists), options);
 }
 
 }  // namespace frcnn

@@ -4,10 +4,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/formats.h"
 #include "data/picture_facts.h"
 #include "data/voc.h"
 
@@ -52,6 +55,10 @@ struct Diagnosis {
   std::vector<SizeHistogram> sizes;           ///< by class
   std::vector<PictureList> lists;             ///< that were searched for common pictures
 
+  /// Names of lists with the paths of pictures that another list keeps (split-leak).
+  std::set<std::pair<std::string, std::string>> leaks;
+  std::map<std::string, std::string> rename;  ///< class names of the files that the set renames
+
   int64_t count(Severity severity) const;
 };
 
@@ -59,6 +66,12 @@ struct Diagnosis {
 /// (rare, similar names), pictures (format, orientation, colours, damage) and the pictures that it
 /// or `lists` hold twice. Reads every picture file once, on all threads.
 Diagnosis examine(Dataset set, std::vector<PictureList> lists, const DoctorOptions& options);
+
+/// A split of a data set of any format, read leniently; all its splits are compared. `used` gets
+/// how the coordinates of a VOC folder were read.
+Diagnosis examine_dataset(const std::filesystem::path& path, const std::string& split,
+                          SourceOptions source, const DoctorOptions& options,
+                          VocCoordinates* used = nullptr);
 
 /// A VOC folder: reads the split leniently, looks for common pictures among all splits, for lines
 /// of splits without annotation and, with split "all", for pictures without one. `used` gets how

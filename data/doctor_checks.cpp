@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -127,6 +128,19 @@ void check_pictures(Diagnosis& d) {
       report(Defect::picture_gray, "has one channel");
     if (facts.bits == 16) report(Defect::picture_deep, "has 16 bits per channel");
   }
+}
+
+void check_ids(Diagnosis& d) {
+  const std::vector<int64_t>& ids = d.set.category_ids;
+  if (ids.empty()) return;
+  const auto [low, high] = std::minmax_element(ids.begin(), ids.end());
+  if (*low == 1 && *high == std::ssize(ids)) return;
+  const std::string file = d.set.images.empty() ? "" : d.set.images.front().annotation.string();
+  d.findings.push_back({FindingKind::note, file, 0,
+                        fmt::format("the {} categories have ids from {} to {}; labels are their "
+                                    "ranks",
+                                    ids.size(), *low, *high),
+                        Defect::id_gaps});
 }
 
 }  // namespace frcnn

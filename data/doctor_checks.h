@@ -21,6 +21,9 @@ void check_pictures(Diagnosis& diagnosis);
 /// Pictures in two lists, by id or by content, and pictures of the same content in one.
 void check_copies(Diagnosis& diagnosis);
 
+/// Category ids of a COCO file that do not count from 1 on.
+void check_ids(Diagnosis& diagnosis);
+
 /// Labels with those that plain_name() makes equal joined into the most frequent one.
 std::vector<size_t> joined_classes(const Dataset& set);
 

@@ -30,7 +30,7 @@ std::string place(const SplitPicture& picture) {
 
 /// Says of `a` that `b`, in another list, is the same picture.
 Finding leak(const Diagnosis& d, const Use& a, const Use& b) {
-  const bool same = a.picture->id == b.picture->id;
+  const bool same = a.picture->path == b.picture->path;
   return {FindingKind::note, a.picture->file, a.picture->line,
           fmt::format("picture '{}' of split '{}' is {} in split '{}' ({})", a.picture->id,
                       d.lists[a.list].name,
@@ -48,7 +48,7 @@ Finding copy(const Use& a, const Use& b) {
 }  // namespace
 
 void check_copies(Diagnosis& d) {
-  std::map<std::string, std::vector<Use>> by_id;
+  std::map<std::string, std::vector<Use>> by_path;
   std::map<std::array<uint64_t, 2>, std::vector<Use>> by_content;
   const auto add = [&](const Use& use) {
     const auto facts = d.facts.find(use.picture->path.string());
@@ -59,7 +59,7 @@ void check_copies(Diagnosis& d) {
   for (size_t l = 0; l < d.lists.size(); ++l)
     for (const SplitPicture& picture : d.lists[l].pictures) {
       listed.insert(picture.path.string());
-      by_id[picture.id].push_back({l, &picture});
+      if (!picture.path.empty()) by_path[picture.path.string()].push_back({l, &picture});
       add({l, &picture});
     }
   // Pictures of the set that no list names stand for themselves.
@@ -82,15 +82,20 @@ void check_copies(Diagnosis& d) {
       return weight(a) < weight(b);
     });
     for (const Use& use : uses) {
-      if (use.picture == kept.picture || (content && use.picture->id == kept.picture->id)) continue;
+      if (use.picture == kept.picture || (content && use.picture->path == kept.picture->path))
+        continue;
       if (in_set.count(use.picture->path.string()) == 0 &&
           in_set.count(kept.picture->path.string()) == 0)
         continue;
-      d.findings.push_back(use.list == kept.list || use.list == none ? copy(use, kept)
-                                                                     : leak(d, use, kept));
+      if (use.list == kept.list || use.list == none) {
+        d.findings.push_back(copy(use, kept));
+        continue;
+      }
+      d.findings.push_back(leak(d, use, kept));
+      d.leaks.insert({d.lists[use.list].name, use.picture->path.string()});
     }
   };
-  for (const auto& [id, uses] : by_id) compare(uses, false);
+  for (const auto& [path, uses] : by_path) compare(uses, false);
   for (const auto& [hash, uses] : by_content) compare(uses, true);
   std::sort(d.findings.begin() + before, d.findings.end(), [](const Finding& a, const Finding& b) {
     return std::tie(a.file, a.line, a.message) < std::tie(b.file, b.line, b.message);

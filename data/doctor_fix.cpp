@@ -67,7 +67,7 @@ class Repairer {
         change(finding.defect, finding.file, finding.line, "left out: " + finding.message);
       if (finding.defect == Defect::split_leak || finding.defect == Defect::split_repeats ||
           finding.defect == Defect::annotation_missing) {
-        dropped_lines_.insert({finding.file, finding.line});
+        if (finding.line > 0) dropped_lines_.insert({finding.file, finding.line});
         change(finding.defect, finding.file, finding.line, "line left out: " + finding.message);
       }
     }
@@ -75,9 +75,9 @@ class Repairer {
     std::set<std::string> still;
     for (const PictureList& list : d.lists)
       for (const SplitPicture& picture : list.pictures)
-        (dropped_lines_.count({picture.file, picture.line}) != 0 ? unlisted_ : still)
-            .insert(picture.id);
-    for (const std::string& id : still) unlisted_.erase(id);
+        (d.leaks.count({list.name, picture.path.string()}) != 0 ? unlisted_ : still)
+            .insert(picture.path.string());
+    for (const std::string& path : still) unlisted_.erase(path);
   }
 
   Repairs run() {
@@ -108,7 +108,7 @@ class Repairer {
 
   void add(const ImageRecord& image) {
     const PictureFacts& facts = d_.facts.at(image.path.string());
-    if (!facts.error.empty() || !facts.whole || unlisted_.count(image.id) != 0) return;
+    if (!facts.error.empty() || !facts.whole || unlisted_.count(image.path.string()) != 0) return;
     std::string name = image.id + image.path.extension().string();
     if (promised_format(image.path) != facts.format) {
       name = image.id + std::string(extension_of(facts.format));
@@ -210,7 +210,9 @@ class Repairer {
   /// Whether an object stays, and whether its node was changed.
   Repaired repair(const VocObject& object, const VocFrame& frame, const std::string& file,
                   pugi::xml_node node) {
-    const auto label = labels_.find(object.name);
+    const auto other = d_.rename.find(object.name);
+    const std::string& own = other == d_.rename.end() ? object.name : other->second;
+    const auto label = labels_.find(own);
     if (label == labels_.end()) {
       change(Defect::class_unknown, file, object.line,
              corners_text(object) + " removed: its class is not in the list");
@@ -232,7 +234,7 @@ class Repairer {
     const std::string& name = d_.set.class_names[label->second];
     if (name != object.name) {
       set_child(node, "name", name);
-      change(Defect::class_similar, file, object.line,
+      change(name == own ? Defect::other : Defect::class_similar, file, object.line,
              fmt::format("'{}' renamed to '{}'", object.name, name));
       done.edit = true;
     }
@@ -250,7 +252,7 @@ class Repairer {
   /// The lists without lines that are at fault or whose picture is not in the copy.
   void write_lists() {
     std::error_code none;
-    if (!fs::is_directory(d_.set.root / "ImageSets/Main", none)) return;
+    if (!fs::is_directory(d_.set.root / "ImageSets/Main", none)) return write_other_lists();
     const std::vector<std::string> names = voc_splits(d_.set.root);
     std::set<std::string> examined, listed;
     for (const PictureList& list : d_.lists) examined.insert(list.name);
@@ -271,6 +273,22 @@ class Repairer {
         }
         if (!lines.empty()) write_file(out_ / "ImageSets/Main" / (name + ".txt"), lines);
       }
+    }
+  }
+
+  /// Lists of sets of other formats.
+  void write_other_lists() {
+    std::map<std::string, std::string> ids;
+    for (const ImageRecord& image : d_.set.images) ids[image.path.string()] = image.id;
+    for (const PictureList& list : d_.lists) {
+      std::string lines;
+      for (const SplitPicture& picture : list.pictures) {
+        const auto id = ids.find(picture.path.string());
+        if (id != ids.end() && kept_.count(id->second) != 0 &&
+            d_.leaks.count({list.name, picture.path.string()}) == 0)
+          lines += id->second + "\n";
+      }
+      if (!lines.empty()) write_file(out_ / "ImageSets/Main" / (list.name + ".txt"), lines);
     }
   }
 

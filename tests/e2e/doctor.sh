@@ -41,7 +41,7 @@ expect 'and can be read strictly' "$frcnn" inspect fixed --strict
 
 refuses 'a copy over another folder' 1 'fixed: --fix expects a folder that does not exist yet' \
   "$frcnn" doctor data --fix fixed
-refuses 'no data set' 1 'there is no such data set folder' "$frcnn" doctor nowhere
+refuses 'no data set' 1 'there is no such data set' "$frcnn" doctor nowhere
 refuses 'no split' 1 "split 'x' does not exist" "$frcnn" doctor data --split x
 rc=0
 "$frcnn" doctor fixed --strict --rare 1000 > out.txt 2> err.txt || rc=$?
