@@ -190,3 +190,48 @@ TEST_CASE("Doctor: docs/doctor.md has a row for every code") {
     CHECK_FALSE(kind.advice.empty());
   }
 }
+
+TEST_CASE("Doctor: a COCO set, its splits and its repair") {
+  TempDir temp;
+  const fs::path root = temp.path() / "set", out = temp.path() / "fixed";
+  for (const char* folder : {"annotations", "train", "val"}) fs::create_directories(root / folder);
+  Image picture(64, 48, 90);
+  const auto write = [&](const char* name, uint8_t mark) {
+    picture.pixel(3, 3)[0] = mark;
+    write_image(picture, root / name);
+  };
+  write("train/a.png", 1), write("train/b.png", 2), write("val/a.png", 3), write("val/c.png", 2);
+  const std::string categories =
+      R"("categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}],)"
+      "\n";
+  write_file(root / "annotations/instances_train.json",
+             R"({"images": [
+{"id": 1, "file_name": "a.png", "width": 64, "height": 48},
+{"id": 2, "file_name": "b.png", "width": 64, "height": 48}],
+)" + categories +
+                 R"("annotations": [
+{"id": 1, "image_id": 1, "category_id": 3, "bbox": [4, 4, 20, 20]},
+{"id": 2, "image_id": 1, "category_id": 7, "bbox": [4, 4, 0, 20]},
+{"id": 3, "image_id": 2, "category_id": 7, "bbox": [4, 4, 20, 20]},
+{"id": 4, "image_id": 2, "category_id": 7, "bbox": [4, 4, 20, 20]}]})");
+  write_file(root / "annotations/instances_val.json",
+             R"({"images": [
+{"id": 1, "file_name": "a.png", "width": 64, "height": 48},
+{"id": 2, "file_name": "c.png", "width": 64, "height": 48}],
+)" + categories +
+                 R"("annotations": [
+{"id": 1, "image_id": 1, "category_id": 3, "bbox": [4, 4, 20, 20]}]})");
+  DoctorOptions options;
+  options.rare = 0;
+  const Diagnosis d = examine_dataset(root, "all", {}, options);
+  CHECK(d.set.images.size() == 4);
+  CHECK(found(d) == std::vector<std::string>{
+                        "box-duplicate instances_train.json:9", "box-empty instances_train.json:7",
+                        "id-gaps instances_train.json:0", "split-leak instances_train.json:0"});
+  const Repairs repairs = write_repaired(d, VocCoordinates::one_based, out);
+  CHECK(repairs.pictures == 3);  // without train/b.png, which is val/c.png
+  const Diagnosis again = look(out);
+  CHECK(again.count(Severity::error) == 0);
+  CHECK(again.set.class_names == std::vector<std::string>{"cat"});  // the dogs were in that one
+  CHECK(read_text(out / "ImageSets/Main/val.txt").size() > 3);
+}
