@@ -89,7 +89,7 @@ bool is_single_split(const fs::path& path) {
 
 DatasetFormat recognise_format(const fs::path& path) {
   std::error_code error;
-  check(fs::exists(path, error), "{}: there is no such data set", path.string());
+  check(fs::exists(path, error), "{}: there is no such data set folder or file", path.string());
   if (!fs::is_directory(path, error)) {
     if (path.extension() == ".json") return DatasetFormat::coco;
     if (path.extension() == ".csv") return DatasetFormat::csv;
@@ -124,7 +124,7 @@ std::vector<std::string> dataset_splits(const fs::path& path, DatasetFormat form
 Dataset read_dataset(const fs::path& path, const std::string& split, const SourceOptions& options) {
   const DatasetFormat format = options.format ? *options.format : recognise_format(path);
   std::error_code error;
-  check(fs::exists(path, error), "{}: there is no such data set", path.string());
+  check(fs::exists(path, error), "{}: there is no such data set folder or file", path.string());
   if (format == DatasetFormat::voc) {
     VocOptions voc;
     voc.root = path, voc.split = split;
