@@ -1,22 +1,21 @@
-#include <glob.h>
-
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <iostream>
 #include <memory>
-#include <nlohmann/json.hpp>
-#include <set>
 
 #include "apps/commands.h"
+#include "apps/detect_output.h"
 #include "apps/model_file.h"
+#include "apps/picture_list.h"
+#include "apps/picture_stream.h"
 #include "apps/program_device.h"
 #include "apps/stop_signal.h"
 #include "apps/terminal.h"
-#include "data/detections_io.h"
-#include "data/draw.h"
-#include "data/files.h"
 #include "kernels/launch/check.h"
+#include "model/config.h"
 #include "model/detector.h"
 
 namespace frcnn::apps {
@@ -25,76 +24,117 @@ namespace {
 namespace fs = std::filesystem;
 
 struct DetectArguments {
-  std::string model, out;
+  std::string model;
   std::vector<std::string> pictures, settings;
   double score = -1;
-  bool json = false, no_pictures = false;
+  int batch = 1;
+  bool json = false, recursive = false;
+  DetectOutputOptions output;
 };
 
-std::vector<fs::path> pictures_of_folder(const fs::path& folder) {
+/// Files of one kind that follow each other: pictures, or one video.
+struct Segment {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.is_regular_file() && has_image_extension(entry.path())) files.push_back(entry.path());
-  std::sort(files.begin(), files.end());
-  check(!files.empty(), "{}: holds no pictures (.jpg .jpeg .png .bmp .gif .ppm .pgm)",
-        folder.string());
-  return files;
-}
-
-/// Files, folders and patterns as files, each once, in the order given.
-std::vector<fs::path> find_pictures(const std::vector<std::string>& arguments) {
-  std::vector<fs::path> files;
-  std::set<fs::path> seen;
-  const auto add = [&](const fs::path& file) {
-    if (seen.insert(file).second) files.push_back(file);
-  };
-  for (const std::string& argument : arguments) {
-    if (fs::is_directory(argument)) {
-      for (const fs::path& file : pictures_of_folder(argument)) add(file);
-      continue;
-    }
-    if (fs::exists(argument)) {
-      add(argument);
-      continue;
-    }
-    glob_t matches{};
-    const int status = glob(argument.c_str(), 0, nullptr, &matches);
-    for (size_t i = 0; i < matches.gl_pathc; ++i)
-      if (!fs::is_directory(matches.gl_pathv[i])) add(matches.gl_pathv[i]);
-    const bool none = status != 0 || matches.gl_pathc == 0;
-    globfree(&matches);
-    check(!none, "{}: there is no such picture, folder or pattern", argument);
-  }
-  return files;
-}
-
-/// Names of results: the picture's own, with a number where two pictures share it.
-std::vector<std::string> result_names(const std::vector<fs::path>& files) {
   std::vector<std::string> names;
-  std::set<std::string> used;
-  for (const fs::path& file : files) {
-    std::string name = file.stem().string();
-    for (int i = 2; !used.insert(name).second; ++i)
-      name = fmt::format("{}-{}", file.stem().string(), i);
-    names.push_back(name);
+  bool video = false;
+};
+
+std::vector<Segment> segments(const std::vector<fs::path>& files) {
+  const std::vector<std::string> names = result_names(files);
+  std::vector<Segment> list;
+  for (size_t i = 0; i < files.size(); ++i) {
+    const bool video = has_video_extension(files[i]);
+    if (list.empty() || video || list.back().video) list.push_back({{}, {}, video});
+    list.back().files.push_back(files[i]);
+    list.back().names.push_back(names[i]);
   }
-  return names;
+  return list;
 }
 
-void make_folder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  check(!error, "{}: cannot make the folder: {}", folder.string(), error.message());
-}
+class DetectRun {
+ public:
+  DetectRun(const DetectArguments& arguments, const Detector& detector, int64_t files)
+      : arguments_(arguments),
+        detector_(detector),
+        output_(arguments.output, detector.class_names()),
+        progress_("detect", files) {}
 
-void write_picture(Image image, const fs::path& source, const fs::path& target_stem,
-                   const std::vector<Detection>& found, const std::vector<std::string>& classes) {
-  draw_detections(image, found, classes);
-  const std::string extension = source.extension().string();
-  fs::path target = target_stem;
-  target += extension == ".png" || extension == ".PNG" ? ".png" : ".jpg";
-  write_image(image, target);
-}
+  void run(const Segment& segment) {
+    std::string rate;
+    const auto stream =
+        segment.video ? stream_video(segment.files[0], segment.names[0], rate)
+                      : stream_files(segment.files, segment.names, detector_.config().data.workers);
+    if (segment.video) output_.begin_video(segment.names[0], rate);
+    std::vector<Picture> batch;
+    bool more = true;
+    while (more && !stop_requested()) {
+      std::optional<Picture> picture = stream->next();
+      more = picture.has_value();
+      if (picture && !picture->failure.empty()) {
+        // One broken picture does not keep the others from being done; the exit code tells.
+        if (failures_++ == 0) first_failure_ = picture->failure;
+        if (!segment.video) ++done_;
+      } else if (picture) {
+        batch.push_back(std::move(*picture));
+      }
+      if (!batch.empty() && (!more || batch.size() == static_cast<size_t>(arguments_.batch))) {
+        detect(batch);
+        if (!segment.video) done_ += static_cast<int64_t>(batch.size());
+        batch.clear();
+        show_progress(segment.video, stream->count());
+      }
+    }
+    if (segment.video) {
+      output_.end_video();
+      ++done_;
+    }
+  }
+
+  int finish() {
+    progress_.update(done_, detail());
+    progress_.finish();
+    output_.finish();
+    if (arguments_.json)
+      std::fputs(output_.json().c_str(), stdout);
+    else
+      std::fputs(output_.summary().c_str(), stdout);
+    std::fflush(stdout);
+    check(failures_ == 0, "{} of {} pictures could not be read; the first: {}", failures_,
+          failures_ + output_.pictures(), first_failure_);
+    return stop_requested() ? stop_exit_code() : static_cast<int>(kDone);
+  }
+
+ private:
+  void detect(std::vector<Picture>& batch) {
+    std::vector<PictureView> views;
+    for (const Picture& p : batch)
+      views.push_back({p.image.rgb.data(), p.image.width, p.image.height});
+    const auto begin = std::chrono::steady_clock::now();
+    const auto found = detector_.detect(views);
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
+    for (size_t n = 0; n < batch.size(); ++n)
+      output_.add(std::move(batch[n]), found[n], spent.count() / static_cast<double>(batch.size()));
+  }
+
+  std::string detail() const {
+    return fmt::format("{} objects  {:.1f} images/s", output_.objects(),
+                       static_cast<double>(output_.pictures()) / progress_.seconds());
+  }
+
+  void show_progress(bool video, int64_t frames) {
+    if (!video) return progress_.update(done_, detail());
+    const std::string of = frames > 0 ? fmt::format(" of {}", frames) : "";
+    progress_.update(done_, fmt::format("frame {}{}  {}", output_.frames(), of, detail()));
+  }
+
+  const DetectArguments& arguments_;
+  const Detector& detector_;
+  DetectOutput output_;
+  Progress progress_;
+  int64_t done_ = 0;  // files
+  int64_t failures_ = 0;
+  std::string first_failure_;
+};
 
 int detect(const DetectArguments& arguments) {
   Detector detector =
@@ -102,80 +142,47 @@ int detect(const DetectArguments& arguments) {
   detector.require_head(arguments.model);
   detector.require_rpn(arguments.model);
   if (arguments.score >= 0) detector.set_score_threshold(arguments.score);
-  const std::vector<fs::path> files = find_pictures(arguments.pictures);
-  const std::vector<std::string> names = result_names(files);
-  const fs::path out = arguments.out;
-  Dataset set;
-  set.name = "pictures";
-  set.class_names = detector.class_names();
-  std::vector<Detection> all;
-  std::string first_failure;
-  int64_t failures = 0;
+  const std::vector<fs::path> files =
+      find_pictures(arguments.pictures, arguments.recursive, std::cin);
   catch_stop_signals();
-  {
-    Progress progress("detect", static_cast<int64_t>(files.size()));
-    for (size_t i = 0; i < files.size() && !stop_requested(); ++i) {
-      Image image;
-      try {
-        image = decode_image(files[i]);
-      } catch (const Error& failure) {
-        // One broken picture does not keep the others from being done; the exit code tells.
-        if (failures++ == 0) first_failure = failure.what();
-        continue;
-      }
-      if (!out.empty()) make_folder(out);  // now that there is something to write
-      ImageRecord record;
-      record.id = names[i];
-      record.path = files[i];
-      record.width = image.width;
-      record.height = image.height;
-      const auto index = static_cast<int64_t>(set.images.size());
-      set.images.push_back(record);
-      std::vector<Detection> found;
-      for (const ScoredBox& box : detector.detect(image.rgb.data(), image.width, image.height))
-        found.push_back({index, box.label, box.score, box.box});
-      all.insert(all.end(), found.begin(), found.end());
-      if (!out.empty() && !arguments.no_pictures)
-        write_picture(std::move(image), files[i], out / names[i], found, set.class_names);
-      progress.update(static_cast<int64_t>(i + 1),
-                      fmt::format("{} objects  {:.1f} images/s", all.size(),
-                                  static_cast<double>(i + 1) / progress.seconds()));
-    }
-  }
-  if (!out.empty() && !set.images.empty()) {
-    write_detections_json(out / "detections.json", set, all);
-    write_detections_text(out, set, all);
-  }
-  if (arguments.json) {
-    std::fputs(detections_to_json(set, all).c_str(), stdout);
-  } else {
-    std::printf("%zu objects in %zu pictures\n", all.size(), set.images.size());
-    if (!out.empty())
-      std::printf("pictures with boxes, detections.json and one text file per picture: %s\n",
-                  out.c_str());
-  }
-  std::fflush(stdout);
-  check(failures == 0, "{} of {} pictures could not be read; the first: {}", failures, files.size(),
-        first_failure);
-  return stop_requested() ? stop_exit_code() : static_cast<int>(kDone);
+  DetectRun run(arguments, detector, static_cast<int64_t>(files.size()));
+  for (const Segment& segment : segments(files))
+    if (!stop_requested()) run.run(segment);
+  return run.finish();
 }
 
 }  // namespace
 
 void add_detect(CLI::App& app, Action& action) {
   auto a = std::make_shared<DetectArguments>();
-  CLI::App* command = app.add_subcommand("detect", "find objects in pictures");
+  CLI::App* command = app.add_subcommand("detect", "find objects in pictures and videos");
   command->add_option("MODEL", a->model, "checkpoint, or folder of a run")->required();
-  command->add_option("PICTURES", a->pictures, "pictures, folders or patterns in quotes")
+  command
+      ->add_option("PICTURES", a->pictures,
+                   "pictures, folders, patterns in quotes, videos (read by ffmpeg), or - for a "
+                   "list of files on standard input")
       ->required();
   command
-      ->add_option("--out", a->out,
-                   "folder for pictures with boxes, detections.json (COCO results) and one text "
-                   "file per picture")
+      ->add_option("--out", a->output.folder,
+                   "folder for the results; without --format pictures or videos with boxes, "
+                   "detections.json and (without videos) one text file per picture")
       ->type_name("DIR");
+  command
+      ->add_option("--format", a->output.formats,
+                   "what to write to --out, several with commas: pictures (with boxes; of a video "
+                   "a video), json (COCO results), text (class score left top width height), voc "
+                   "(annotations, to label pictures by a model), csv")
+      ->delimiter(',')
+      ->check(CLI::IsMember(DetectOutput::formats()));
   command->add_option("--score", a->score, "least score; default: test.score of the model")
       ->check(CLI::Range(0.0, 1.0));
-  command->add_flag("--no-pictures", a->no_pictures, "write no pictures to --out");
+  command->add_option("--batch", a->batch, "pictures that pass through the network together")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  command->add_flag("--recursive", a->recursive, "folders: the pictures of folders below too");
+  command->add_flag("--track-time", a->output.track_time,
+                    "print what a picture costs, part by part; with --out also timing.csv");
+  command->add_flag("--no-pictures", a->output.no_pictures, "write no pictures to --out");
   command
       ->add_option("--set", a->settings,
                    "change a setting of test., rpn.test. or the pictures' size: "
@@ -183,9 +190,15 @@ void add_detect(CLI::App& app, Action& action) {
       ->take_all()
       ->type_name("KEY=VALUE");
   command->add_flag("--json", a->json, "print the detections as COCO results JSON");
-  command->footer("Example: frcnn detect runs/first photo.jpg 'holiday/*.png' --out found");
+  command->footer(
+      "Example: frcnn detect runs/first photo.jpg 'holiday/*.png' --out found\n"
+      "         find pictures -name '*.jpg' | frcnn detect runs/first - --batch 4 --json\n"
+      "         frcnn detect runs/first street.mp4 --out found --track-time");
   command->callback([&action, a] {
-    if (a->out.empty() && !a->json) throw CLI::ValidationError("detect needs --out DIR or --json");
+    if (a->output.folder.empty() && !a->json && !a->output.track_time)
+      throw CLI::ValidationError("detect needs --out DIR, --json or --track-time");
+    if (a->output.folder.empty() && !a->output.formats.empty())
+      throw CLI::ValidationError("detect --format needs --out DIR");
     action = [a] { return detect(*a); };
   });
 }

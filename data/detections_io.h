@@ -28,6 +28,14 @@ std::vector<Detection> read_detections_json(const std::filesystem::path& path,
 void write_detections_text(const std::filesystem::path& folder, const Dataset& dataset,
                            const std::vector<Detection>& detections);
 
+/// One line per detection after the header image,class,score,xmin,ymin,xmax,ymax: the picture's id
+/// and pixels of the picture, as RFC 4180 has it.
+void write_detections_csv(const std::filesystem::path& path, const Dataset& dataset,
+                          const std::vector<Detection>& detections);
+
+/// Text as a field of a CSV file: in quotes where it needs them.
+std::string csv_field(const std::string& text);
+
 /// Lines "class left top width height [difficult]" of every <id>.txt, files in the order of their
 /// names: a data set without pictures to decode. Empty `classes`: the names found, sorted.
 Dataset read_truth_text(const std::filesystem::path& folder,

@@ -173,4 +173,22 @@ void write_detections_text(const fs::path& folder, const Dataset& dataset,
     write_file(folder / (dataset.images[i].id + ".txt"), texts[i]);
 }
 
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
+void write_detections_csv(const fs::path& path, const Dataset& dataset,
+                          const std::vector<Detection>& detections) {
+  std::string text = "image,class,score,xmin,ymin,xmax,ymax\n";
+  for (const Detection& d : detections)
+    text += fmt::format("{},{},{},{},{},{},{}\n",
+                        csv_field(dataset.images.at(static_cast<size_t>(d.image)).id),
+                        csv_field(dataset.class_names.at(static_cast<size_t>(d.label))), d.score,
+                        d.box.x1, d.box.y1, d.box.x2, d.box.y2);
+  write_file(path, std::string_view(text));
+}
+
 }  // namespace frcnn

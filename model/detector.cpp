@@ -81,16 +81,22 @@ void Detector::set_score_threshold(double score) {
 }
 
 std::vector<ScoredBox> Detector::detect(const uint8_t* rgb, int width, int height) const {
-  check(rgb && width > 0 && height > 0, "[detect] expected a picture, got {} x {} pixels", width,
-        height);
-  const ModelInput input = make_input(rgb, width, height, impl_->config.model.preprocess);
-  std::vector<ScoredBox> found = impl_->model->detect(input)[0];
-  const InputSize& size = input.sizes[0];
-  for (ScoredBox& d : found) {
-    d.box.x1 = static_cast<float>(d.box.x1 / size.scale_x);
-    d.box.x2 = static_cast<float>(d.box.x2 / size.scale_x);
-    d.box.y1 = static_cast<float>(d.box.y1 / size.scale_y);
-    d.box.y2 = static_cast<float>(d.box.y2 / size.scale_y);
+  const PictureView picture{rgb, width, height};
+  return std::move(detect(std::span(&picture, 1))[0]);
+}
+
+std::vector<std::vector<ScoredBox>> Detector::detect(std::span<const PictureView> pictures) const {
+  if (pictures.empty()) return {};
+  const ModelInput input = make_input(pictures, impl_->config.model.preprocess);
+  std::vector<std::vector<ScoredBox>> found = impl_->model->detect(input);
+  for (size_t n = 0; n < found.size(); ++n) {
+    const InputSize& size = input.sizes[n];
+    for (ScoredBox& d : found[n]) {
+      d.box.x1 = static_cast<float>(d.box.x1 / size.scale_x);
+      d.box.x2 = static_cast<float>(d.box.x2 / size.scale_x);
+      d.box.y1 = static_cast<float>(d.box.y1 / size.scale_y);
+      d.box.y2 = static_cast<float>(d.box.y2 / size.scale_y);
+    }
   }
   return found;
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,10 @@ class Detector {
   /// Objects in a picture of 8-bit R, G, B values, row by row from the top: (height, width, 3).
   /// Boxes are in pixels of the picture, best score first. May be called from one thread at a time.
   std::vector<ScoredBox> detect(const uint8_t* rgb, int width, int height) const;
+
+  /// The same for several pictures, of equal or different sizes, in one pass of the network: one
+  /// list each. Every list equals the one that the picture gets alone.
+  std::vector<std::vector<ScoredBox>> detect(std::span<const PictureView> pictures) const;
 
   /// Names of labels 0 .. K-1.
   const std::vector<std::string>& class_names() const;

@@ -29,6 +29,12 @@ struct ModelInput {
   std::vector<std::string> names = {};  ///< N or none: the images' names, for messages
 };
 
+/// A picture of 8-bit R, G, B values, row by row from the top: (height, width, 3).
+struct PictureView {
+  const uint8_t* rgb = nullptr;
+  int width = 0, height = 0;
+};
+
 /// Labelled objects of one image, in pixels of the network's input.
 struct GroundTruth {
   std::vector<Box> boxes;
