@@ -259,16 +259,23 @@ Losses FasterRcnn::combine(const Passed& passed, const Drawn& drawn, const PassK
   }
   if (parts.detector) {
     const StepKey dropout_key{{key.seed, kernels::kStreamDropout, key.pass}, key.pass_on_device};
-    // Labels and box targets are those of the sampled boxes and stay constants; so does which boxes
-    // were kept and sampled.
-    const Tensor rois = parts.proposal_gradients
-                            ? proposal_decode(passed.rpn.deltas, passed.anchors, drawn.limits,
-                                              drawn.sources, drawn.rois)
-                            : drawn.rois;
+    // Labels are those of the sampled boxes and stay constants; so does which boxes were kept and
+    // sampled.
+    const Tensor rois =
+        parts.proposal_gradients
+            ? proposal_decode(scaled_gradient(passed.rpn.deltas, parts.proposal_factor),
+                              passed.anchors, drawn.limits, drawn.sources, drawn.rois)
+            : drawn.rois;
     const RoiOutput roi =
         head_.forward(passed.map, rois, passed.stride.y, passed.stride.x, &dropout_key);
+    // A box target is its object as seen from the RoI: one that moves takes the target with it.
+    // GIoU is no function of the difference alone; its targets stay.
+    const bool moving = parts.proposal_gradients && config_.roi.box_loss != "giou";
+    const Tensor all_deltas =
+        moving ? with_moving_targets(roi.deltas, drawn.roi_deltas, rois, roi_codec(config_.roi))
+               : roi.deltas;
     const auto logits = split_rows(roi.logits, drawn.roi_rows),
-               deltas = split_rows(roi.deltas, drawn.roi_rows),
+               deltas = split_rows(all_deltas, drawn.roi_rows),
                labels = split_rows(drawn.roi_labels, drawn.roi_rows),
                targets = split_rows(drawn.roi_deltas, drawn.roi_rows);
     losses.roi_class = mean_over_images(images, [&](size_t n) {

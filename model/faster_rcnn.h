@@ -39,6 +39,7 @@ struct LossParts {
   /// coordinates of the sampled proposals into the RPN's box deltas. Needs a RoI layer that is
   /// differentiable in them: UsageError with roi.layer = "roi_pool".
   bool proposal_gradients = false;
+  double proposal_factor = 1;  ///< of these gradients (train.proposal_gradient)
 };
 
 /// What the parts of the network gave on the way to an image's detections, on the host, so that an

@@ -279,6 +279,10 @@ Rows train_rows() {
       maybe_empty(row("train.stage_backbone_lr", FIELD(train.stage_backbone_lr), kNotNegative, "",
                       "alternating: learning rate of the backbone in steps 1 and 2; []: as "
                       "[optimizer] says")),
+      row("train.proposal_gradient", FIELD(train.proposal_gradient), Range{0, 1e3}, "",
+          "non_approximate_joint: factor of the gradients that reach the RPN through the "
+          "proposals' "
+          "coordinates; 1: the derivative itself, 0: as approximate_joint"),
       row("train.steps", FIELD(train.steps), Range{0, 1e12}, "steps",
           "updates of the weights; not used when train.epochs is above 0", "section 3.1.3"),
       row("train.epochs", FIELD(train.epochs), kNotNegative, "epochs",

@@ -60,6 +60,7 @@ std::vector<TrainStage> training_stages(const TrainConfig& config, int64_t total
     stage.proposals_from = TrainStage::kInitial;
   } else if (config.scheme == "non_approximate_joint") {
     stage.parts.proposal_gradients = true;
+    stage.parts.proposal_factor = config.proposal_gradient;
   } else if (config.scheme != "approximate_joint") {
     throw UsageError(fmt::format("train.scheme: there is no scheme \"{}\"", config.scheme));
   }

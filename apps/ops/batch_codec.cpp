@@ -2,6 +2,7 @@
 
 #include "apps/ops/codec.h"
 #include "kernels/boxes/proposal_decode.h"
+#include "kernels/boxes/roi_targets.h"
 
 namespace frcnn::apps::ops {
 namespace {
@@ -151,6 +152,24 @@ struct ProposalDecode {
   }
 };
 
+struct RoiTargets {
+  template <typename Where, typename T>
+  static void prepare(Desk& d) {
+    const int64_t rows = d.letter("R"), groups = d.letter("G") / 4;
+    const BoxCodecParams p = codec_params(d);
+    const T *rois = d.input<T>("rois"), *targets = d.input<T>("targets");
+    const T* ddeltas = d.input<T>("d_deltas");
+    T* drois = d.output<T>("d_rois", {rows, 5});
+    d.pass("forward", [=] {
+      if constexpr (Where::cpu)
+        cpu::roi_targets_backward(p, rows, groups, rois, targets, ddeltas, drois);
+      else
+        gpu::roi_targets_backward<Where::backend>(nullptr, p, rows, groups, rois, targets, ddeltas,
+                                                  drois);
+    });
+  }
+};
+
 Array reshaped(const Array& array, Extent extent) {
   return Array::of(std::move(extent), array.as<float>());
 }
@@ -206,6 +225,26 @@ void add_batch_codec(Operations& list) {
   sampled.prepare = on_all_devices<ProposalDecode, float, double>();
   sampled.tolerance = rounding(64, kExpReason, 16 * 4096);
   list.push_back(sampled);
+
+  Operation followed = of_boxes("roi_targets_backward",
+                                "a box loss's gradient by RoIs that take their targets along",
+                                {"roi_targets_backward"}, [](Random& r, int64_t count) {
+                                  Case c;
+                                  const int64_t groups = r.between(1, 4);
+                                  c.arrays["rois"] = r.rois(count, 1, 600, 1000);
+                                  c.arrays["targets"] = r.floats({count, 4}, -1, 1);
+                                  c.arrays["d_deltas"] = r.floats({count, 4 * groups}, -1, 1);
+                                  return c;
+                                });
+  followed.header = "kernels/boxes/roi_targets.h";
+  followed.inputs = {array_doc("rois", Type::f32, "(R, 5)", "image number, x1, y1, x2, y2"),
+                     array_doc("targets", Type::f32, "(R, 4)", "encoded objects"),
+                     array_doc("d_deltas", Type::f32, "(R, G)", "G = 4 groups of columns")};
+  followed.outputs = {array_doc("d_rois", Type::f32, "(R, 5)", "0, by x1, y1, x2, y2")};
+  followed.params = codec_parameters();
+  followed.prepare = on_all_devices<RoiTargets, float, double>();
+  followed.tolerance = rounding(64, "sums of few terms", 64);
+  list.push_back(followed);
 
   Operation detections =
       of_boxes("decode_detections", "the box of every class of every RoI, clipped, with its score",

@@ -3,6 +3,7 @@
 #include "engine/dispatch.h"
 #include "engine/tape.h"
 #include "kernels/boxes/proposal_decode.h"
+#include "kernels/boxes/roi_targets.h"
 
 namespace frcnn {
 namespace {
@@ -44,6 +45,30 @@ Tensor proposal_decode(const Tensor& deltas, const Tensor& anchors, const Tensor
       });
     });
   return rois;
+}
+
+Tensor with_moving_targets(const Tensor& deltas, const Tensor& targets, const Tensor& rois,
+                           const kernels::BoxCodecParams& codec) {
+  const int64_t rows = rois.dim(0), groups = deltas.dim(1) / 4;
+  check(deltas.shape() == Shape{rows, 4 * groups} && targets.shape() == Shape{rows, 4} &&
+            rois.shape() == Shape{rows, 5},
+        "[with_moving_targets] expected deltas (R, 4 G), targets (R, 4) and rois (R, 5), got {}, "
+        "{} and {}",
+        deltas.shape().string(), targets.shape().string(), rois.shape().string());
+  Tensor out = deltas.clone();
+  if (Tape::recording({&deltas, &rois}))
+    Tape::record("with_moving_targets", {deltas, rois}, {out}, [=](BackwardContext& ctx) {
+      const Tensor gradient = ctx.grad_output();
+      ctx.write_input(1, [&](Tensor& drois) {
+        with_float(drois.dtype(), "with_moving_targets", [&](auto t) {
+          using T = decltype(t);
+          FRCNN_CALL(drois.device(), roi_targets_backward, codec, rows, groups, rois.data<T>(),
+                     targets.data<T>(), gradient.data<T>(), drois.data<T>());
+        });
+      });
+      ctx.give_input(0, gradient);
+    });
+  return out;
 }
 
 }  // namespace frcnn

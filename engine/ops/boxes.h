@@ -1,6 +1,7 @@
 #pragma once
 
 #include "engine/tensor.h"
+#include "kernels/boxes/codec.h"
 
 namespace frcnn {
 
@@ -11,5 +12,11 @@ namespace frcnn {
 /// throws Error in the backward pass; on a GPU it makes gradients NaN.
 Tensor proposal_decode(const Tensor& deltas, const Tensor& anchors, const Tensor& limits,
                        const Tensor& sources, const Tensor& constants);
+
+/// `deltas` (R, 4 G), unchanged, for a loss of (deltas - targets) whose targets follow their RoIs:
+/// the gradient by the RoIs is that which the loss has through targets (R, 4) = encode(object, RoI)
+/// by `codec` (kernels/boxes/roi_targets.h). Differentiable in deltas and rois (R, 5).
+Tensor with_moving_targets(const Tensor& deltas, const Tensor& targets, const Tensor& rois,
+                           const kernels::BoxCodecParams& codec);
 
 }  // namespace frcnn

@@ -74,6 +74,21 @@ Tensor weighted_sum(const std::vector<Tensor>& terms, const std::vector<double>&
   return y;
 }
 
+Tensor scaled_gradient(const Tensor& x, double factor) {
+  if (!Tape::recording({&x})) return x;
+  Tensor y = x.clone();
+  Tape::record("scaled_gradient", {x}, {y}, [factor](BackwardContext& ctx) {
+    const Tensor& dy = ctx.grad_output();
+    ctx.write_input(0, [&](Tensor& dx) {
+      with_float(dy.dtype(), "scaled_gradient", [&](auto t) {
+        using T = decltype(t);
+        FRCNN_CALL(dy.device(), scale, dy.stored_elements(), factor, dy.data<T>(), dx.data<T>());
+      });
+    });
+  });
+  return y;
+}
+
 Tensor dropout(const Tensor& x, double p, const StepKey& key) {
   check(p >= 0 && p < 1, "[dropout] the probability must be in [0, 1), got {}", p);
   if (p == 0) return x;

@@ -27,6 +27,8 @@ Tensor sigmoid(const Tensor& x);
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, const Tensor& b);
+/// `x` itself, whose gradient is multiplied by `factor` on its way back.
+Tensor scaled_gradient(const Tensor& x, double factor);
 /// sum_i factors[i] * terms[i] of scalars: the combination of losses (paper, equation 1).
 Tensor weighted_sum(const std::vector<Tensor>& terms, const std::vector<double>& factors);
 /// Names random numbers. On a GPU the step of the key may lie in device memory (one i64): a

@@ -2,6 +2,7 @@
 
 #include "kernels/boxes/codec.h"
 #include "kernels/boxes/proposal_decode.h"
+#include "kernels/boxes/roi_targets.h"
 #include "tests/gpu/gpu_support.h"
 
 using namespace frcnn::kernels;
@@ -75,4 +76,37 @@ TEST_CASE("GPU proposal_decode: a source that stands twice gives NaN, one out of
     const auto result = back.host();
     for (size_t i = 0; i < 8; ++i) CHECK((i < 4 ? result[i] == 0 : std::isnan(result[i])));
   });
+}
+
+TEMPLATE_TEST_CASE("GPU roi_targets_backward equals the CPU's", "", float, double) {
+  using T = TestType;
+  const BoxCodecParams codec{{0.1, 0, 0.2, 0}, {0.1, 0.1, 0.2, 0.2}};
+  for (const int64_t rows : {1, 130, 300})
+    for (const int64_t groups : {1, 4}) {
+      const auto u = random_vector<T>(static_cast<size_t>(4 * rows), 0, 1, 3);
+      std::vector<T> rois,
+          ddeltas = random_vector<T>(static_cast<size_t>(4 * groups * rows), -1, 1, 5);
+      for (size_t i = 0; i < u.size(); i += 4)
+        for (const T v : {T(0), u[i] * 90, u[i + 1] * 60, u[i] * 90 + 4 + 20 * u[i + 2],
+                          u[i + 1] * 60 + 4 + 20 * u[i + 3]})
+          rois.push_back(v);
+      // Every other row is background with a RoI of no size.
+      for (int64_t r = 1; r < rows; r += 2) {
+        std::fill_n(ddeltas.begin() + 4 * groups * r, 4 * groups, T(0));
+        std::fill_n(rois.begin() + 5 * r, 5, T(0));
+      }
+      const auto targets = random_vector<T>(static_cast<size_t>(4 * rows), -1, 1, 4);
+      std::vector<T> expected(rois.size());
+      cpu::roi_targets_backward(codec, rows, groups, rois.data(), targets.data(), ddeltas.data(),
+                                expected.data());
+      const double tol = sizeof(T) == 8 ? 1e-13 : 2e-5;
+      for_backends([&](auto on) {
+        constexpr Backend B = decltype(on)::backend;
+        INFO(rows << " rows, " << groups << " groups");
+        const DeviceArray<B, T> boxes(rois), by(targets), gradient(ddeltas), out(rois.size());
+        gpu::roi_targets_backward<B>(nullptr, codec, rows, groups, boxes.data(), by.data(),
+                                     gradient.data(), out.data());
+        FRCNN_CHECK_SAME(out.host(), expected, tol, tol);
+      });
+    }
 }

@@ -1,4 +1,5 @@
 #include "kernels/boxes/proposal_decode.h"
+#include "kernels/boxes/roi_targets.h"
 
 #include <cmath>
 
@@ -106,4 +107,48 @@ TEST_CASE("proposal_decode: sources out of range and repeated ones throw") {
   s.sources[4] = 24;
   CHECK_THROWS_WITH(s.forward(s.deltas), mentions("row 4 has source 24, expected -1 to 23"));
   CHECK_THROWS_AS(backward(), Error);
+}
+
+TEST_CASE("A17: roi_targets_backward, finite differences of encoded targets in float64") {
+  const BoxCodecParams codec{{0.1, -0.2, 0.05, 0.3}, {0.1, 0.1, 0.2, 0.2}};
+  constexpr int64_t kRows = 6, kGroups = 3;
+  const auto u = random_vector<double>(8 * kRows, 0, 1, 5);
+  std::vector<double> rois, objects;
+  for (size_t r = 0; r < kRows; ++r) {
+    const double *a = &u[8 * r], x = 40 * a[0], y = 30 * a[1];
+    rois.insert(rois.end(), {0, x, y, x + 5 + 20 * a[2], y + 6 + 20 * a[3]});
+    objects.insert(objects.end(), {x + a[4], y - a[5], x + 8 + 20 * a[6], y + 9 + 20 * a[7]});
+  }
+  const auto targets_of = [&](const std::vector<double>& from) {
+    std::vector<double> targets(4 * kRows);
+    for (size_t r = 0; r < kRows; ++r)
+      cpu::encode_boxes(codec, 1, &from[5 * r + 1], &objects[4 * r], &targets[4 * r]);
+    return targets;
+  };
+  // Row 2 is background: no group of it has a gradient, and its RoI may be anything.
+  std::vector<double> ddeltas(4 * kGroups * kRows);
+  const auto gradient = random_vector<double>(4 * kRows, -1, 1, 6);
+  for (size_t r = 0; r < kRows; ++r)
+    for (size_t k = 0; k < 4 && r != 2; ++k)
+      ddeltas[(r * kGroups + r % kGroups) * 4 + k] = gradient[4 * r + k];
+  const auto targets = targets_of(rois);
+  auto given = rois;
+  std::fill(given.begin() + 10, given.begin() + 15, 0.0);
+  GuardedBuffer<double> drois(rois.size());
+  cpu::roi_targets_backward(codec, kRows, kGroups, given.data(), targets.data(), ddeltas.data(),
+                            drois.data());
+  CHECK(drois.guards_intact());
+  std::vector<double> expected(rois.size());
+  for (size_t i = 0; i < rois.size(); ++i) {
+    if (i % 5 == 0 || i / 5 == 2) continue;
+    auto moved = rois;
+    moved[i] += 1e-6;
+    const auto above = targets_of(moved);
+    moved[i] -= 2e-6;
+    const auto below = targets_of(moved);
+    for (size_t k = 4 * (i / 5); k < 4 * (i / 5) + 4; ++k)
+      expected[i] -= gradient[k] * (above[k] - below[k]) / 2e-6;
+  }
+  FRCNN_CHECK_SAME(drois.span(), expected, 1e-6, 1e-7);
+  CHECK(std::count(expected.begin(), expected.end(), 0.0) == kRows + 4);
 }

@@ -1,10 +1,13 @@
 // Which losses a training pass computes, and how far their gradients reach.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "engine/ops/boxes.h"
 #include "engine/tape.h"
+#include "kernels/boxes/codec.h"
 #include "model/faster_rcnn.h"
+#include "model/loss_terms.h"
 #include "tests/model/small_detector.h"
 #include "tests/support/devices.h"
 #include "tests/support/support.h"
@@ -61,6 +64,32 @@ Losses pass(const FasterRcnn& model, const LossParts& parts,
   }
   tape.backward(losses.total);
   return losses;
+}
+
+/// The samples as they would be had the RPN's boxes moved to where the model's weights put them
+/// now: the objects stay, and the targets are encoded anew.
+Samples moved_samples(const FasterRcnn& model, const Samples& drawn) {
+  const ModelInput input = noise(1, 32, 36, 5);
+  const RpnOutput rpn = model.rpn(model.features(input.images.to(DType::f64), true));
+  const Tensor anchors = model.anchors(rpn.map_h, rpn.map_w, 32, 36);
+  const Tensor rois =
+      proposal_decode(rpn.deltas, anchors, image_limits(input.sizes, 0, DType::f64, {}),
+                      drawn.roi.sources, drawn.roi.rois);
+  Samples samples = drawn;
+  samples.roi.deltas = drawn.roi.deltas.clone();
+  const kernels::BoxCodecParams codec = roi_codec(model.config().roi);
+  const auto labels = drawn.roi.labels.span<int32_t>();
+  for (size_t r = 0; r < labels.size(); ++r) {
+    if (labels[r] <= 0) continue;
+    std::array<double, 4> object{};
+    const double *before = drawn.roi.rois.data<double>() + 5 * r + 1,
+                 *now = rois.data<double>() + 5 * r + 1;
+    kernels::cpu::decode_boxes(codec, 1, before, drawn.roi.deltas.data<double>() + 4 * r, 4,
+                               object.data());
+    kernels::cpu::encode_boxes(codec, 1, now, object.data(),
+                               samples.roi.deltas.data<double>() + 4 * r);
+  }
+  return samples;
 }
 
 bool has_gradient(const FasterRcnn& model, const std::string& name) {
@@ -134,7 +163,7 @@ TEST_CASE("A17: the detector's loss reaches the RPN's boxes; finite differences 
       CHECK(largest(gradient_of(model, "rpn.box.bias")) > 1e-4);
       const auto value = [&] {
         const Tape::NoGrad no_grad;
-        std::optional<Samples> given = samples;
+        std::optional<Samples> given = moved_samples(model, *samples);
         return model.losses(noise(1, 32, 36, 5), two_objects(), {3, 0}, &given, parts).total.item();
       };
       double worst = 0;
@@ -174,6 +203,30 @@ TEST_CASE("A16: in the approximate scheme the detector's loss gives the RPN exac
     for (const char* name : {"rpn.box.weight", "rpn.box.bias", "rpn.conv.weight"})
       CHECK(gradient_of(model, name).empty() != through);
     CHECK(largest(gradient_of(model, "backbone.conv1.weight")) > 0);
+  }
+}
+
+TEST_CASE(
+    "A17: train.proposal_gradient scales what reaches the RPN through proposals, nothing else") {
+  for (const Device& device : [] {
+         std::vector<Device> all = gpus();
+         all.insert(all.begin(), Device{});
+         return all;
+       }()) {
+    ModelConfig config = joint_config();
+    config.roi.layer = "precise_roi";
+    const FasterRcnn whole = double_model(config, device), half = double_model(config, device),
+                     none = double_model(config, device);
+    pass(whole, {.rpn = false, .proposal_gradients = true});
+    pass(half, {.rpn = false, .proposal_gradients = true, .proposal_factor = 0.5});
+    pass(none, {.rpn = false, .proposal_gradients = true, .proposal_factor = 0});
+    std::vector<double> expected = gradient_of(whole, "rpn.box.weight");
+    CHECK(largest(expected) > 1e-4);
+    for (double& value : expected) value /= 2;
+    FRCNN_CHECK_SAME(gradient_of(half, "rpn.box.weight"), expected, 1e-10, 1e-14);
+    CHECK(largest(gradient_of(none, "rpn.box.weight")) == 0);
+    FRCNN_CHECK_SAME(gradient_of(half, "head.fc6.weight"), gradient_of(whole, "head.fc6.weight"),
+                     1e-10, 1e-14);
   }
 }
 
