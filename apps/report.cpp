@@ -205,7 +205,7 @@ void write_loss_curve(const RunFolder& folder, const std::filesystem::path& file
   write_file(file, std::string_view(chart_svg(chart, "Losses of " + name)));
 }
 
-void write_report(const RunFolder& folder) {
+std::string report_html(const RunFolder& folder) {
   check(folder.started(), "{}: holds no run (no config.toml)", folder.root().string());
   const std::string toml = read_text(folder.config());
   const Config config = parse_config(toml, folder.config().string());
@@ -229,8 +229,11 @@ void write_report(const RunFolder& folder) {
   }
   html += evaluation_sections(folder) + picture_section(folder);
   html += "<h2>Training</h2>" + loss_charts(log) + example_pictures(folder) + settings(toml);
-  html += fmt::format("</main><script>{}</script></body></html>\n", kReportScript);
-  write_file(folder.report(), std::string_view(html));
+  return html + fmt::format("</main><script>{{{}}}</script></body></html>\n", kReportScript);
+}
+
+void write_report(const RunFolder& folder) {
+  write_file(folder.report(), std::string_view(report_html(folder)));
 }
 
 }  // namespace frcnn::apps

@@ -6,8 +6,11 @@
 
 namespace frcnn::apps {
 
-/// Writes report.html of a run from what lies in its folder (config.toml, log.csv, metrics.json,
-/// examples/): one file without links to anything else. Throws Error when the folder holds no run.
+/// The report of a run from what lies in its folder (config.toml, log.csv, metrics.json,
+/// examples/): one page without links to anything else. Throws Error when the folder holds no run.
+std::string report_html(const RunFolder& folder);
+
+/// Writes it to report.html in the folder.
 void write_report(const RunFolder& folder);
 
 /// Writes the losses over the steps of a run as a drawing of its own. Throws Error when the run has

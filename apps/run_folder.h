@@ -19,6 +19,8 @@ namespace frcnn::apps {
 ///   stages/          a run of several stages: weights before the first and after each, proposals
 ///   tuning.json      kernels chosen by measuring, on a GPU: a resumed run goes on with them
 ///   log.csv          losses, learning rates, speed
+///   log.jsonl        the same, a JSON object per line
+///   tensorboard/     the same and the validations as event files
 ///   metrics.json     validations
 ///   evaluation.json  every metric of the last validation, its best and worst pictures
 ///   pictures/        those pictures
@@ -38,6 +40,8 @@ class RunFolder {
   std::filesystem::path info() const { return root_ / "run.json"; }
   std::filesystem::path tuning() const { return root_ / "tuning.json"; }
   std::filesystem::path log() const { return root_ / "log.csv"; }
+  std::filesystem::path json_lines() const { return root_ / "log.jsonl"; }
+  std::filesystem::path events() const { return root_ / "tensorboard"; }
   std::filesystem::path metrics() const { return root_ / "metrics.json"; }
   std::filesystem::path evaluation() const { return root_ / "evaluation.json"; }
   std::filesystem::path pictures() const { return root_ / "pictures"; }

@@ -13,6 +13,7 @@
 #include "apps/preflight.h"
 #include "apps/presets.h"
 #include "apps/program_device.h"
+#include "apps/serve.h"
 #include "apps/stop_signal.h"
 #include "apps/terminal.h"
 #include "apps/train_data.h"
@@ -39,6 +40,7 @@ struct TrainArguments {
   std::string config, preset, out, list_options, backbone, cut;
   std::vector<std::string> overrides, data, val_data;
   int64_t stop_after = 0, overfit = 0, overfit_steps = 1000;
+  std::optional<std::string> serve;  ///< a port; "": the usual one
   bool resume = false, json = false, strict = false, list_presets = false, print_config = false;
 
   bool names_settings() const { return !config.empty() || !preset.empty(); }
@@ -228,6 +230,11 @@ int train(const TrainArguments& arguments) {
   write_file(folder.info(), std::string_view(info.dump(2) + "\n"));
   write_file(folder.config(), std::string_view(to_toml(config)));
   run.set_stop_after(arguments.stop_after);
+  std::optional<ReportServer> server;
+  if (arguments.serve) {
+    server.emplace(folder, port_of(*arguments.serve));
+    std::fprintf(stderr, "serving    %s\n", server->address().c_str());
+  }
   const bool undisturbed = run.run();
   if (!undisturbed || run.remaining() > 0)
     std::fprintf(stderr, "stopped at step %ld of %ld; to go on: frcnn train --resume --out %s\n",
@@ -338,6 +345,12 @@ void add_train(CLI::App& app, Action& action) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->type_name("STEPS");
+  command
+      ->add_option("--serve", a->serve,
+                   "show the report of the run in a browser while it trains, on this machine "
+                   "only: http://127.0.0.1:PORT/; 0: any free port")
+      ->expected(0, 1)
+      ->type_name("PORT");
   command->add_flag("--strict", a->strict, "any defect of the data set is an error");
   command->add_flag("--json", a->json, "print the validation results as JSON");
   command

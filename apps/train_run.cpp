@@ -167,8 +167,8 @@ void TrainRun::add_to_window(const StepStats& stats) {
 
 void TrainRun::write_log_row(const Loader& loader) {
   add_to_window(trainer_->collect());
-  log_->write(trainer_->steps(), epoch(), window_, rates_, images_per_second_, data_wait_,
-              trainer_->stage_number() + 1);
+  log_->write({trainer_->steps(), epoch(), window_.mean(), rates_, images_per_second_, data_wait_,
+               trainer_->stage_number() + 1});
   window_ = LogWindow();
   window_images_ = 0;
   window_start_ = now();
@@ -204,6 +204,7 @@ void TrainRun::validate_proposals() {
                       static_cast<int64_t>(validation_->images.size()), trainer_->stage().name,
                       *recall_);
   const RecallAt& most = recall_->at.back();
+  log_->validated(trainer_->steps(), {{"recall_50", most.recall50}, {"recall_70", most.recall70}});
   std::fprintf(stderr,
                "step %ld, epoch %.2f: recall %.4f (IoU >= 0.5), %.4f (IoU >= 0.7) of %.0f "
                "proposals per picture on %s\n",
@@ -226,6 +227,8 @@ void TrainRun::validate() {
   }
   metrics_.add(trainer_->steps(), epoch(), config_.data.val_split,
                static_cast<int64_t>(validation_->images.size()), *result_);
+  log_->validated(trainer_->steps(),
+                  {{"map_area", result_->map_area}, {"map_voc07_11point", result_->map_11point}});
   std::fprintf(stderr, "step %ld, epoch %.2f: mAP@0.5 %.4f (area), %.4f (VOC07 11-point) on %s\n",
                static_cast<long>(trainer_->steps()), epoch(), result_->map_area,
                result_->map_11point, validation_->name.c_str());
@@ -259,7 +262,7 @@ bool TrainRun::run() {
   keep_run_tuning(program_device().device, folder_.tuning(), /*resume=*/true);
   metrics_.cut_after(trainer_->steps());
   if (remaining() > 0) remove_run_evaluation(folder_);
-  log_.emplace(folder_.log(), trainer_->steps(), group_names());
+  log_.emplace(folder_, trainer_->steps(), group_names());
   if (stages_.size() > 1 && trainer_->steps() == 0)
     stage_files_.save_weights(TrainStage::kInitial, trainer_->checkpoint(0, 0));
   bool prepared = prepare_stage();

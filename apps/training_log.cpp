@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -23,27 +24,61 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
-std::string header(const std::vector<std::string>& groups) {
-  std::string line = "step,epoch,loss,loss_rpn_class,loss_rpn_box,loss_roi_class,loss_roi_box";
+/// Name of a column and its value as text.
+using Cells = std::vector<std::pair<std::string, std::string>>;
+
+Cells cells_of(const LogRow& row, const std::vector<std::string>& groups) {
+  const auto real = [](double value) { return fmt::format("{:.6g}", value); };
+  Cells cells = {
+      {"step", std::to_string(row.step)},         {"epoch", fmt::format("{:.4f}", row.epoch)},
+      {"loss", real(row.losses.total)},           {"loss_rpn_class", real(row.losses.rpn_class)},
+      {"loss_rpn_box", real(row.losses.rpn_box)}, {"loss_roi_class", real(row.losses.roi_class)},
+      {"loss_roi_box", real(row.losses.roi_box)}};
   for (std::string group : groups) {
+    const auto found = std::find_if(row.learning_rates.begin(), row.learning_rates.end(),
+                                    [&](const auto& entry) { return entry.first == group; });
     std::replace(group.begin(), group.end(), ' ', '_');
-    line += ",lr_" + group;
+    cells.emplace_back("lr_" + group,
+                       real(found == row.learning_rates.end() ? 0.0 : found->second));
   }
-  return line + ",images_per_second,data_wait,stage\n";
+  cells.emplace_back("images_per_second", fmt::format("{:.3f}", row.images_per_second));
+  cells.emplace_back("data_wait", fmt::format("{:.4f}", row.data_wait));
+  cells.emplace_back("stage", std::to_string(row.stage));
+  return cells;
 }
 
-/// The rows up to `step`, whole ones only.
-std::string rows_until(const std::string& text, int64_t step) {
+template <typename Part>
+std::string csv_line(const Cells& cells, Part part) {
+  std::string line;
+  for (const auto& cell : cells) line += (line.empty() ? "" : ",") + cell.*part;
+  return line + "\n";
+}
+
+std::string json_line(const Cells& cells) {
+  std::string line;
+  for (const auto& [name, value] : cells) {
+    const bool finite = std::isfinite(std::strtod(value.c_str(), nullptr));
+    line += fmt::format("{}\"{}\": {}", line.empty() ? "{" : ", ", name, finite ? value : "null");
+  }
+  return line + "}\n";
+}
+
+/// The whole lines of `text` from `begin` on whose number, at `offset` of each, is at most `step`.
+std::string rows_until(const std::string& text, size_t begin, size_t offset, int64_t step) {
   std::string kept;
-  size_t begin = text.find('\n');
-  if (begin == std::string::npos) return kept;
-  for (++begin; begin < text.size();) {
+  while (begin < text.size()) {
     const size_t end = text.find('\n', begin);
-    if (end == std::string::npos || std::atoll(text.c_str() + begin) > step) break;
+    if (end == std::string::npos || end - begin <= offset ||
+        std::atoll(text.c_str() + begin + offset) > step)
+      break;
     kept += text.substr(begin, end + 1 - begin);
     begin = end + 1;
   }
   return kept;
+}
+
+std::string text_of(const std::filesystem::path& file) {
+  return std::filesystem::exists(file) ? read_text(file) : "";
 }
 
 }  // namespace
@@ -91,31 +126,52 @@ LogWindow LogWindow::load(const Checkpoint& checkpoint) {
   return window;
 }
 
-TrainingLog::TrainingLog(const std::filesystem::path& file, int64_t step,
-                         const std::vector<std::string>& groups)
-    : path_(file), groups_(groups) {
-  const std::string old = std::filesystem::exists(file) ? read_text(file) : "";
-  write_file(file, std::string_view(header(groups) + rows_until(old, step)));
-  stream_.open(file, std::ios::app);
-  check(stream_.is_open(), "{}: cannot be written: {}", file.string(), std::strerror(errno));
+void TrainingLog::File::open(const std::string& content) {
+  write_file(path, std::string_view(content));
+  stream.open(path, std::ios::app);
+  check(stream.is_open(), "{}: cannot be written: {}", path.string(), std::strerror(errno));
 }
 
-void TrainingLog::write(int64_t step, double epoch, const LogWindow& window,
-                        const std::vector<std::pair<std::string, double>>& learning_rates,
-                        double images_per_second, double data_wait, size_t stage) {
-  const StepStats mean = window.mean();
-  std::string line =
-      fmt::format("{},{:.4f},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g}", step, epoch, mean.total,
-                  mean.rpn_class, mean.rpn_box, mean.roi_class, mean.roi_box);
-  for (const std::string& group : groups_) {
-    const auto found = std::find_if(learning_rates.begin(), learning_rates.end(),
-                                    [&](const auto& entry) { return entry.first == group; });
-    line += fmt::format(",{:.6g}", found == learning_rates.end() ? 0.0 : found->second);
-  }
-  line += fmt::format(",{:.3f},{:.4f},{}\n", images_per_second, data_wait, stage);
+void TrainingLog::File::append(const std::string& line) {
   errno = 0;
-  stream_ << line << std::flush;
-  check(stream_.good(), "{}: cannot be written: {}", path_.string(), std::strerror(errno));
+  stream << line << std::flush;
+  check(stream.good(), "{}: cannot be written: {}", path.string(), std::strerror(errno));
+}
+
+TrainingLog::TrainingLog(const RunFolder& folder, int64_t step,
+                         const std::vector<std::string>& groups)
+    : groups_(groups),
+      csv_{folder.log(), {}},
+      json_lines_{folder.json_lines(), {}},
+      events_(folder.events(), step) {
+  const std::string csv = text_of(csv_.path), lines = text_of(json_lines_.path);
+  const size_t header = csv.find('\n');
+  csv_.open(csv_line(cells_of({}, groups), &Cells::value_type::first) +
+            rows_until(csv, header == std::string::npos ? csv.size() : header + 1, 0, step));
+  json_lines_.open(rows_until(lines, 0, std::strlen("{\"step\": "), step));
+}
+
+void TrainingLog::write(const LogRow& row) {
+  const Cells cells = cells_of(row, groups_);
+  csv_.append(csv_line(cells, &Cells::value_type::second));
+  json_lines_.append(json_line(cells));
+  std::vector<std::pair<std::string, double>> scalars;
+  for (const auto& [name, text] : cells) {
+    if (name == "step") continue;
+    const size_t cut = name.starts_with("loss_") || name.starts_with("lr_") ? name.find('_') : 0;
+    const std::string tag = cut > 0          ? name.substr(0, cut) + "/" + name.substr(cut + 1)
+                            : name == "loss" ? "loss/total"
+                                             : "run/" + name;
+    scalars.emplace_back(tag, std::strtod(text.c_str(), nullptr));
+  }
+  events_.scalars(row.step, scalars);
+}
+
+void TrainingLog::validated(int64_t step,
+                            const std::vector<std::pair<std::string, double>>& results) {
+  std::vector<std::pair<std::string, double>> scalars;
+  for (const auto& [name, value] : results) scalars.emplace_back("validation/" + name, value);
+  events_.scalars(step, scalars);
 }
 
 const std::vector<double>* LogTable::find(const std::string& name) const {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "apps/event_file.h"
+#include "apps/run_folder.h"
 #include "model/trainer.h"
 
 namespace frcnn::apps {
@@ -21,24 +23,39 @@ struct LogWindow {
   static LogWindow load(const Checkpoint& checkpoint);
 };
 
-/// log.csv: one row per train.log_every updates.
+/// What one row of the log says.
+struct LogRow {
+  int64_t step = 0;
+  double epoch = 0;
+  StepStats losses;  ///< means since the last row
+  /// By group; a group of the log that is not among them gets 0.
+  std::vector<std::pair<std::string, double>> learning_rates;
+  double images_per_second = 0;
+  double data_wait = 0;  ///< share of the time
+  size_t stage = 1;
+};
+
+/// log.csv, log.jsonl and tensorboard/ of a run: one row per train.log_every updates.
 class TrainingLog {
  public:
   /// Opens the log. Rows after `step` (written by a run that was killed later than its last
   /// checkpoint) and a last row cut short are removed. `groups` names the parameter groups whose
   /// learning rates have columns.
-  TrainingLog(const std::filesystem::path& file, int64_t step,
-              const std::vector<std::string>& groups);
-  /// `learning_rates` by group; 0 is written for a group that is not among them. `stage` counts
-  /// from 1.
-  void write(int64_t step, double epoch, const LogWindow& window,
-             const std::vector<std::pair<std::string, double>>& learning_rates,
-             double images_per_second, double data_wait, size_t stage);
+  TrainingLog(const RunFolder& folder, int64_t step, const std::vector<std::string>& groups);
+  void write(const LogRow& row);
+  /// Results of a validation ("map_area"), for TensorBoard; metrics.json is not written here.
+  void validated(int64_t step, const std::vector<std::pair<std::string, double>>& results);
 
  private:
-  std::filesystem::path path_;
+  struct File {
+    std::filesystem::path path;
+    std::ofstream stream;
+    void open(const std::string& content);
+    void append(const std::string& line);
+  };
   std::vector<std::string> groups_;
-  std::ofstream stream_;
+  File csv_, json_lines_;
+  EventFile events_;
 };
 
 /// Columns of a log by name, for the report; every column has as many values as there are rows.

@@ -18,6 +18,7 @@ packages=(
   libsimdjson-dev      # COCO files
   libtomlplusplus-dev  # configuration files
   libcli11-dev         # command line
+  libcpp-httplib-dev libssl-dev libbrotli-dev pkg-config  # train --serve
   libfmt-dev libspdlog-dev
   catch2               # tests
   libboost-context-dev # fibers that run the GPU kernels in tests

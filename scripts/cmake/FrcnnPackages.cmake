@@ -12,6 +12,22 @@ endif()
 find_path(FRCNN_STB_INCLUDE stb/stb_image.h REQUIRED)
 find_path(FRCNN_CLI11_INCLUDE CLI/CLI.hpp REQUIRED)
 find_path(FRCNN_JSON_INCLUDE nlohmann/json.hpp REQUIRED)
+# A header alone, or, as Debian has it, a header and a library whose build settings the header must
+# be read with: those of its pkg-config file.
+find_path(FRCNN_HTTPLIB_INCLUDE httplib.h REQUIRED)
+add_library(frcnn_httplib INTERFACE)
+target_include_directories(frcnn_httplib SYSTEM INTERFACE ${FRCNN_HTTPLIB_INCLUDE})
+find_package(PkgConfig)
+if(PkgConfig_FOUND)
+  pkg_check_modules(HTTPLIB cpp-httplib)
+endif()
+if(HTTPLIB_FOUND)
+  target_compile_options(frcnn_httplib INTERFACE ${HTTPLIB_CFLAGS_OTHER})
+  find_library(FRCNN_HTTPLIB_LIBRARY cpp-httplib HINTS ${HTTPLIB_LIBRARY_DIRS})
+  if(FRCNN_HTTPLIB_LIBRARY)
+    target_link_libraries(frcnn_httplib INTERFACE ${FRCNN_HTTPLIB_LIBRARY})
+  endif()
+endif()
 
 # Libraries by name, where CMake has no module or one that asks for more than the library: FindHDF5
 # needs the C language, libzip's package its tools, ONNX's a Protobuf found before. Makes the target

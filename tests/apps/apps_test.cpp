@@ -67,37 +67,11 @@ TEST_CASE("a chart escapes its texts and breaks its line where a value is not fi
   CHECK(std::count(d.begin(), d.end(), 'M') == 2);
 }
 
-LogWindow window_of(double loss) {
-  LogWindow window;
-  StepStats stats;
-  stats.total = loss;
-  window.add(stats);
-  return window;
-}
-
-TEST_CASE("a resumed log has no row twice and no torn row") {
-  const test::TempDir dir;
-  const auto file = dir.path() / "log.csv";
-  const std::vector<std::pair<std::string, double>> rates = {{"all", 0.01}};
-  {
-    TrainingLog log(file, 0, {"all"});
-    for (int step = 2; step <= 8; step += 2) log.write(step, step, window_of(step), rates, 1, 0, 1);
-  }
-  std::ofstream(file, std::ios::app) << "10,1.5,0.3";  // killed while writing
-  {
-    TrainingLog log(file, 6, {"all"});
-    log.write(8, 8, window_of(80), rates, 1, 0, 2);
-  }
-  const LogTable table = read_log(file);
-  REQUIRE(table.find("step"));
-  CHECK(*table.find("step") == std::vector<double>{2, 4, 6, 8});
-  CHECK(*table.find("loss") == std::vector<double>{2, 4, 6, 80});
-  CHECK(*table.find("lr_all") == std::vector<double>(4, 0.01));
-  CHECK(*table.find("stage") == std::vector<double>{1, 1, 1, 2});
-}
-
 TEST_CASE("a log window goes through a checkpoint") {
-  LogWindow window = window_of(0.1);
+  StepStats stats;
+  stats.total = 0.1;
+  LogWindow window;
+  window.add(stats);
   window.add(StepStats{});
   Checkpoint checkpoint;
   window.store(checkpoint);

@@ -75,7 +75,14 @@ for path in run run/model.h5 data "$config" data/JPEGImages/000001.*; do
 done
 
 # The same settings give the same bytes.
-expect "train again" "$frcnn" train "$config" --data data --out run2 --set train.steps=4 --threads 1
+expect "train again" "$frcnn" train "$config" --data data --out run2 --set train.steps=4 --threads 1 \
+  --serve 0
+holds "train --serve" err.txt '^serving +http://127\.0\.0\.1:[0-9]+/$'
+holds "log.jsonl" run2/log.jsonl '^\{"step": 4, "epoch": [0-9.]+, "loss": [0-9.]+,.*"stage": 1\}$'
+checks=$((checks + 1))
+grep -qa "brain.Event:2" run2/tensorboard/events.out.tfevents.* || fail "train wrote no event file"
+refuses "train --serve of nonsense" 2 '--serve x: expected a port' \
+  "$frcnn" train "$config" --data data --out run9 --set train.steps=4 --serve x
 same "train again" run/model.h5 run2/model.h5
 # Global options may stand in front of the command as well.
 expect "options in front" "$frcnn" --threads 1 --mem-limit 2GiB inspect data
