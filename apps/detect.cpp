@@ -170,8 +170,8 @@ void add_detect(CLI::App& app, Action& action) {
   command
       ->add_option("--format", a->output.formats,
                    "what to write to --out, several with commas: pictures (with boxes; of a video "
-                   "a video), json (COCO results), text (class score left top width height), voc "
-                   "(annotations, to label pictures by a model), csv")
+                   "a video), json (COCO results), text (class score left top width height), csv, "
+                   "voc (a data set in VOC layout: pictures labelled by a model)")
       ->delimiter(',')
       ->check(CLI::IsMember(DetectOutput::formats()));
   command->add_option("--score", a->score, "least score; default: test.score of the model")

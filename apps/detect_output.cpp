@@ -7,6 +7,7 @@
 #include "apps/video.h"
 #include "data/draw.h"
 #include "data/files.h"
+#include "data/writers.h"
 #include "kernels/launch/check.h"
 
 namespace frcnn::apps {
@@ -32,12 +33,32 @@ DetectOutput::DetectOutput(const DetectOutputOptions& options, std::vector<std::
     : options_(options) {
   set_.name = "pictures";
   set_.class_names = std::move(class_names);
+  std::error_code error;
+  if (writes("voc"))  // told before the work, not after it
+    check(!fs::exists(voc_folder(), error) || fs::is_empty(voc_folder(), error),
+          "{}: exists; annotations of a model don't take the place of others, give another --out",
+          voc_folder().string());
+}
+
+fs::path DetectOutput::voc_folder() const {
+  return fs::path(options_.folder) / "voc";
+}
+
+void DetectOutput::write_voc() const {
+  Dataset labelled = set_;
+  for (const Detection& d : detections_) {
+    Object object;
+    object.box = d.box;
+    object.label = d.label;
+    labelled.images[static_cast<size_t>(d.image)].objects.push_back(object);
+  }
+  write_dataset(voc_folder(), DatasetFormat::voc, {{"all", labelled}}, PictureMode::link);
 }
 
 DetectOutput::~DetectOutput() = default;
 
 std::vector<std::string> DetectOutput::formats() {
-  return {"pictures", "json", "text", "csv"};
+  return {"pictures", "json", "text", "csv", "voc"};
 }
 
 bool DetectOutput::writes(const std::string& format) const {
@@ -85,6 +106,8 @@ void DetectOutput::write_picture(Picture picture, const std::vector<Detection>& 
 }
 
 void DetectOutput::begin_video(const std::string& name, const std::string& rate) {
+  check(!writes("voc"),
+        "--format voc: annotations need picture files, which frames of a video are not");
   in_video_ = true;
   video_name_ = name;
   rate_ = rate;
@@ -104,6 +127,7 @@ void DetectOutput::finish() {
   if (writes("json")) write_detections_json(folder / "detections.json", set_, detections_);
   if (writes("csv")) write_detections_csv(folder / "detections.csv", set_, detections_);
   if (writes("text")) write_detections_text(folder, set_, detections_);
+  if (writes("voc")) write_voc();
   if (options_.track_time) write_file(folder / "timing.csv", std::string_view(timing_csv()));
 }
 
@@ -123,6 +147,7 @@ std::string DetectOutput::summary() const {
     add("json", "detections.json");
     add("csv", "detections.csv");
     add("text", "one text file per picture");
+    add("voc", "voc/ with annotations");
     text += fmt::format("{}: {}\n", what, options_.folder);
   }
   if (options_.track_time && !times_.empty()) text += timing_text();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -55,6 +56,8 @@ class DetectOutput {
   };
 
   bool writes(const std::string& format) const;
+  std::filesystem::path voc_folder() const;
+  void write_voc() const;
   void write_picture(Picture picture, const std::vector<Detection>& found);
   std::string timing_csv() const;
   std::string timing_text() const;

@@ -83,6 +83,7 @@ ShownSet shown_pictures(const ShowArguments& a, const DataConfig& config,
   }
   DataConfig own = config;
   if (!classes.empty()) own.classes = classes;
+  own.format = "auto";  // the training set's layout says nothing about this one's
   set = open_dataset(a.data, a.split, own);
   require_not_empty(set, false);
   if (a.images.empty()) {

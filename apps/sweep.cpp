@@ -177,7 +177,7 @@ void add_plan_options(CLI::App& command, SweepRequest& request) {
       .add_option("--preset", request.preset,
                   "settings that are part of the program (see `frcnn train --list-presets`)")
       ->type_name("NAME");
-  command.add_option("--data", request.data, "data set in VOC layout")->type_name("DIR");
+  command.add_option("--data", request.data, "data set (docs/data.md)")->type_name("SRC");
   const auto repeated = [&](const char* name, std::vector<std::string>& target, const char* help,
                             const char* type) {
     command.add_option(name, target, help)

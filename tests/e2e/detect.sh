@@ -38,6 +38,15 @@ holds "CSV" found/detections.csv '^image,class,score,xmin,ymin,xmax,ymax$'
 refuses "unknown format" 2 'excel' "$frcnn" detect run deep --recursive --out found --format excel
 refuses "a format without a folder" 2 'needs --out' "$frcnn" detect run $pictures --json --format csv
 
+expect "labels by a model" "$frcnn" detect run $pictures --score 0 --out labels --format voc
+expect "labels by a model are a data set" "$frcnn" inspect labels/voc --json
+holds "labels by a model: pictures" out.txt '"images": 12'
+expect "labels by a model train" \
+  "$frcnn" train "$here/tiny.toml" --data labels/voc --out again --set train.steps=1 --threads 1 \
+  --set data.train_split=all --set data.val_split=all
+refuses "labels are not overwritten" 1 'labels/voc: exists' \
+  "$frcnn" detect run $pictures --out labels --format voc
+
 expect "--track-time" "$frcnn" detect run $pictures --out timed --track-time --no-pictures
 holds "--track-time" out.txt '^detect +[0-9.]+ +[0-9.]+ +[0-9.]+$'
 checks=$((checks + 1))
