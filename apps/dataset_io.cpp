@@ -58,6 +58,15 @@ Dataset open_dataset(const std::filesystem::path& source, const std::string& spl
   return open_dataset(std::vector<std::string>{source.string()}, split, config, options);
 }
 
+Dataset open_for_detector(const std::vector<std::string>& sources, const std::string& split,
+                          DataConfig own, const std::vector<std::string>& classes, bool strict) {
+  own.classes = classes;
+  own.format = "auto";  // the training set's layout says nothing about this one's
+  OpenOptions options;
+  options.strict = strict;
+  return open_dataset(sources, split_or_usual(sources, split, own.val_split), own, options);
+}
+
 std::string split_or_usual(const std::vector<std::string>& sources, const std::string& given,
                            const std::string& usual) {
   if (!given.empty()) return given;

@@ -27,6 +27,11 @@ Dataset open_dataset(const std::vector<std::string>& sources, const std::string&
 Dataset open_dataset(const std::filesystem::path& source, const std::string& split,
                      const DataConfig& config, bool strict = false);
 
+/// A set for a trained detector, whatever the layout of the one it was trained on: `own` are the
+/// detector's settings, `classes` its class names, `split` may be empty (data.val_split).
+Dataset open_for_detector(const std::vector<std::string>& sources, const std::string& split,
+                          DataConfig own, const std::vector<std::string>& classes, bool strict);
+
 /// What to ask of `sources` when a command's --split is `given` and may be empty: then `usual`, and
 /// "all" of sources that are one split by themselves (.json, .csv).
 std::string split_or_usual(const std::vector<std::string>& sources, const std::string& given,

@@ -33,14 +33,9 @@ int eval(const EvalArguments& arguments) {
   const Detector detector = Detector::load(file, arguments.settings, program_device().device);
   detector.require_head(file.string());
   if (arguments.proposals.empty()) detector.require_rpn(file.string());
-  DataConfig config = detector.config().data;
-  config.classes = detector.class_names();
-  config.format = "auto";  // the training set's layout says nothing about this one's
-  OpenOptions options;
-  options.strict = arguments.strict;
-  const Dataset dataset = open_dataset(
-      arguments.data, split_or_usual(arguments.data, arguments.split, config.val_split), config,
-      options);
+  const DataConfig& config = detector.config().data;
+  const Dataset dataset = open_for_detector(arguments.data, arguments.split, config,
+                                            detector.class_names(), arguments.strict);
   require_not_empty(dataset, true);
   const EvaluationRequest& request = arguments.request;
   if (!request.json) {

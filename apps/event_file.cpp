@@ -36,7 +36,9 @@ class Message {
   const std::string& bytes() const { return bytes_; }
 
  private:
-  Message& tag(int field, int wire) { return varint(static_cast<uint64_t>(field * 8 + wire)); }
+  Message& tag(int field, int wire) {
+    return varint(static_cast<uint64_t>(field) * 8 + static_cast<uint64_t>(wire));
+  }
   Message& varint(uint64_t value) {
     for (; value >= 128; value >>= 7) bytes_ += static_cast<char>(value % 128 + 128);
     bytes_ += static_cast<char>(value);

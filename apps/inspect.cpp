@@ -166,9 +166,7 @@ int inspect(const InspectArguments& arguments) {
   Findings out;
   if (fs::is_directory(path) && RunFolder(path).started())
     out = inspect_checkpoint(model_file(path), arguments.tensors);
-  else if (fs::is_directory(path))
-    out = inspect_dataset(path, arguments.split, arguments.strict);
-  else if (is_single_split(path) || is_yolo(path))
+  else if (fs::is_directory(path) || is_single_split(path) || is_yolo(path))
     out = inspect_dataset(path, arguments.split, arguments.strict);
   else if (path.extension() == ".toml")
     out = inspect_config(path);

@@ -27,14 +27,8 @@ int propose(const ProposeArguments& arguments) {
   const auto file = model_file(arguments.model);
   const Detector detector = Detector::load(file, arguments.settings, program_device().device);
   detector.require_rpn(file.string());
-  DataConfig config = detector.config().data;
-  config.classes = detector.class_names();
-  config.format = "auto";  // the training set's layout says nothing about this one's
-  OpenOptions options;
-  options.strict = arguments.strict;
-  const Dataset dataset = open_dataset(
-      arguments.data, split_or_usual(arguments.data, arguments.split, config.val_split), config,
-      options);
+  const Dataset dataset = open_for_detector(arguments.data, arguments.split, detector.config().data,
+                                            detector.class_names(), arguments.strict);
   require_not_empty(dataset, false);
   if (!arguments.json)
     std::printf("model   %s\ndata    %s: %zu pictures\n", file.c_str(), dataset.name.c_str(),

@@ -94,15 +94,15 @@ struct ReportServer::State {
                            "text/plain");
       return httplib::Server::HandlerResponse::Handled;
     });
-    server.set_exception_handler(
-        [](const httplib::Request&, httplib::Response& response, std::exception_ptr pointer) {
-          response.status = 503;
-          try {
-            std::rethrow_exception(pointer);
-          } catch (const std::exception& error) {
-            response.set_content(std::string(error.what()) + "\n", "text/plain");
-          }
-        });
+    server.set_exception_handler([](const httplib::Request&, httplib::Response& response,
+                                    const std::exception_ptr& pointer) {
+      response.status = 503;
+      try {
+        std::rethrow_exception(pointer);
+      } catch (const std::exception& error) {
+        response.set_content(std::string(error.what()) + "\n", "text/plain");
+      }
+    });
     server.Get("/", [this](const httplib::Request&, httplib::Response& response) {
       response.set_header("Cache-Control", "no-store");
       response.set_content(live_page(folder), "text/html; charset=utf-8");

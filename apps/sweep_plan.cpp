@@ -80,7 +80,7 @@ class SetSizes {
     std::string key = fmt::format("{}|{}|{}|{}", config.format, config.train_split,
                                   config.use_difficult, config.coordinates);
     for (const std::string& name : config.classes) key += "|" + name;
-    for (const auto& [from, to] : config.class_map) key += "|" + from + "=" + to;
+    for (const auto& [from, to] : config.class_map) key += fmt::format("|{}={}", from, to);
     const auto known = sizes_.find(key);
     if (known != sizes_.end()) return known->second;
     const Dataset set = open_dataset(folder_, config.train_split, config);

@@ -4,6 +4,7 @@
 
 #include "data/coco_matching.h"
 #include "kernels/launch/parallel.h"
+#include "tests/data/small_sets.h"
 #include "tests/support/support.h"
 
 using namespace frcnn;
@@ -50,19 +51,6 @@ std::vector<double> values_of(const CocoNumbers& numbers) {
   std::vector<double> values;
   for (const CocoNumberName& entry : coco_number_names()) values.push_back(numbers.*entry.value);
   return values;
-}
-
-Object object_at(const Box& box, int label = 0) {
-  Object object;
-  object.box = box, object.label = label;
-  return object;
-}
-
-Dataset one_picture(std::vector<Object> objects) {
-  Dataset set;
-  set.class_names = {"cat", "dog"};
-  set.images.emplace_back().objects = std::move(objects);
-  return set;
 }
 
 }  // namespace

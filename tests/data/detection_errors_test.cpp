@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "tests/data/small_sets.h"
 #include "tests/support/support.h"
 
 using namespace frcnn;
@@ -11,19 +12,6 @@ namespace {
 
 Box box_of(const double* values) {
   return {float(values[0]), float(values[1]), float(values[2]), float(values[3])};
-}
-
-Object object_at(const Box& box, int label = 0) {
-  Object object;
-  object.box = box, object.label = label;
-  return object;
-}
-
-Dataset one_picture(std::vector<Object> objects) {
-  Dataset set;
-  set.class_names = {"cat", "dog"};
-  set.images.emplace_back().objects = std::move(objects);
-  return set;
 }
 
 ErrorShare share(const ErrorResult& result, ErrorKind kind) {

@@ -2,6 +2,7 @@
 
 #include "data/csv.h"
 #include "data/splits.h"
+#include "tests/data/small_sets.h"
 #include "tests/data/voc_maker.h"
 #include "tests/support/catch.h"
 #include "tests/support/support.h"
@@ -12,16 +13,12 @@ namespace {
 namespace fs = std::filesystem;
 using test::contains;
 using test::error_of;
-
-void picture(const fs::path& path) {
-  fs::create_directories(path.parent_path());
-  write_image(Image(64, 48, 90), path);
-}
+using test::write_grey;
 
 TEST_CASE("A21 CSV reader: header in any order, quotes, pictures without objects") {
   const test::TempDir temp;
-  picture(temp.path() / "a, b.png");
-  picture(temp.path() / "images/c.png");
+  write_grey(temp.path() / "a, b.png");
+  write_grey(temp.path() / "images/c.png");
   const fs::path file = temp.path() / "train.csv";
   write_file(file,
              "class,filename,xmin,ymin,xmax,ymax,difficult,note\r\n"
@@ -48,8 +45,8 @@ TEST_CASE("A21 CSV reader: header in any order, quotes, pictures without objects
 
 TEST_CASE("A21 CSV reader: lines without header, broken lines") {
   const test::TempDir temp;
-  picture(temp.path() / "a.png");
-  picture(temp.path() / "b.png");
+  write_grey(temp.path() / "a.png");
+  write_grey(temp.path() / "b.png");
   const fs::path file = temp.path() / "train.csv";
   write_file(file, "a.png,1,2,3,4,cat\nb.png,,,,,\n");
   const Dataset set = read_csv(file, {});

@@ -1,5 +1,6 @@
 #include "data/yolo.h"
 
+#include "tests/data/small_sets.h"
 #include "tests/data/voc_maker.h"
 #include "tests/support/catch.h"
 #include "tests/support/support.h"
@@ -10,11 +11,7 @@ namespace {
 namespace fs = std::filesystem;
 using test::contains;
 using test::error_of;
-
-void picture(const fs::path& path) {
-  fs::create_directories(path.parent_path());
-  write_image(Image(64, 48, 90), path);
-}
+using test::write_grey;
 
 void text(const fs::path& path, const std::string& content) {
   fs::create_directories(path.parent_path());
@@ -29,7 +26,8 @@ Dataset read(const fs::path& path, const std::string& split = "all",
 TEST_CASE("A21 YOLO reader: shares become edges, polygons boxes, missing labels no objects") {
   const test::TempDir temp;
   const fs::path& root = temp.path();
-  for (const char* name : {"a", "b", "c"}) picture(root / "images" / (std::string(name) + ".png"));
+  for (const char* name : {"a", "b", "c"})
+    write_grey(root / "images" / (std::string(name) + ".png"));
   text(root / "labels/a.txt", "1 0.5 0.5 0.25 0.5\r\n\n0 0.125 0.25 0.25 0.5 \n");
   text(root / "labels/b.txt", "0 0.25 0.25 0.75 0.25 0.5 0.75\n");
   text(root / "classes.txt", "cat\ndog\n");
@@ -51,7 +49,7 @@ TEST_CASE("A21 YOLO reader: shares become edges, polygons boxes, missing labels 
 
 TEST_CASE("A21 YOLO reader: broken lines are named with file and line") {
   const test::TempDir temp;
-  picture(temp.path() / "images/a.png");
+  write_grey(temp.path() / "images/a.png");
   text(temp.path() / "classes.txt", "cat\n");
   text(temp.path() / "labels/a.txt",
        "0 0.5 0.5 0.25\n1 0.5 0.5 0.1 0.1\n0 x 0.5 0.1 0.1\n0 320 240 50 60\n0 0.5 0.5 0 0.5\n"
@@ -76,8 +74,8 @@ TEST_CASE("A21 YOLO reader: broken lines are named with file and line") {
 TEST_CASE("A21 YOLO reader: data.yaml in its usual forms") {
   const test::TempDir temp;
   const fs::path& root = temp.path();
-  picture(root / "train/images/a.png");
-  picture(root / "valid/images/b.png");
+  write_grey(root / "train/images/a.png");
+  write_grey(root / "valid/images/b.png");
   text(root / "train/labels/a.txt", "0 0.5 0.5 0.5 0.5\n");
   text(root / "valid/labels/b.txt", "1 0.5 0.5 0.5 0.5\n");
   for (const char* names :
@@ -111,9 +109,9 @@ TEST_CASE("A21 YOLO reader: data.yaml in its usual forms") {
 TEST_CASE("A21 YOLO reader: folders of splits and equal names") {
   const test::TempDir temp;
   const fs::path& root = temp.path();
-  picture(root / "images/train/x/1.png");
-  picture(root / "images/train/y/1.png");
-  picture(root / "images/val/2.png");
+  write_grey(root / "images/train/x/1.png");
+  write_grey(root / "images/train/y/1.png");
+  write_grey(root / "images/val/2.png");
   text(root / "labels/train/y/1.txt", "0 0.5 0.5 0.5 0.5\n");
   text(root / "labels/classes.txt", "cat\n");
   const Dataset set = read(root, "train");
