@@ -88,6 +88,40 @@ std::vector<uint8_t> with_standard_tables(std::span<const uint8_t> jpeg) {
   return out;
 }
 
+/// A binary PNM picture of 16-bit samples as one of 8 bits, by their high bytes where the largest
+/// is 65535 and in proportion otherwise. stb_image 2.27 takes the low bytes, and reads beyond the
+/// end of a buffer when it repeats gray ones.
+std::vector<uint8_t> with_8_bit_samples(std::span<const uint8_t> pnm, const std::string& name) {
+  size_t at = 2;                   // after P5 or P6
+  std::array<size_t, 3> header{};  // width, height, largest value
+  const auto next = [&] { return at < pnm.size() ? pnm[at] : uint8_t{'0'}; };
+  for (size_t& number : header) {
+    for (; std::isspace(next()) || next() == '#'; ++at)
+      if (next() == '#')
+        while (at < pnm.size() && next() != '\n') ++at;
+    for (; at < pnm.size() && std::isdigit(next()) && number < 10'000'000; ++at)
+      number = number * 10 + (next() - '0');
+  }
+  ++at;  // one blank
+  const auto [width, height, most] = header;
+  const size_t samples = width * height * (pnm[1] == '6' ? 3 : 1);
+  check(width < 10'000'000 && height < 10'000'000 && most > 255 && most < 65536,
+        "{}: expected a PNM picture of 8 or 16 bits, found {}x{} with values up to {}", name, width,
+        height, most);
+  check(at <= pnm.size() && (pnm.size() - at) / 2 >= samples,
+        "{}: PNM is cut short: expected {} bytes of samples, found {}", name, 2 * samples,
+        pnm.size() - std::min(at, pnm.size()));
+  const std::string start = fmt::format("P{}\n{} {}\n255\n", char(pnm[1]), width, height);
+  std::vector<uint8_t> narrow(start.begin(), start.end());
+  narrow.reserve(narrow.size() + samples);
+  for (size_t i = 0; i < samples; ++i) {
+    const unsigned high = pnm[at + 2 * i], value = high << 8 | pnm[at + 2 * i + 1];
+    narrow.push_back(static_cast<uint8_t>(
+        most == 65535 ? high : std::min<size_t>(255, (value * 255 + most / 2) / most)));
+  }
+  return narrow;
+}
+
 void append_bytes(void* context, void* data, int size) {
   auto& out = *static_cast<std::vector<uint8_t>*>(context);
   const auto* bytes = static_cast<const uint8_t*>(data);
@@ -130,6 +164,9 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& name, int6
     check(jpeg.first_scans, "{}: JPEG lacks the first scan of a component", name);
     if (!jpeg.tables) bytes = completed = with_standard_tables(bytes);
   }
+  if (bytes[0] == 'P' &&
+      stbi_is_16_bit_from_memory(bytes.data(), static_cast<int>(bytes.size())) != 0)
+    bytes = completed = with_8_bit_samples(bytes, name);
   stbi_convert_iphone_png_to_rgb_thread(1);
   Image image;
   int channels = 0;

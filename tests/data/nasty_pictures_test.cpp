@@ -210,6 +210,30 @@ TEST_CASE("Nasty pictures: all 16 orientations of the EXIF set show the same two
   CHECK(difference_of(found[1].image, apply_orientation(found[1].image, 3)).mean > 20);
 }
 
+TEST_CASE("Nasty pictures: PNM of 16 bits is the PNG of the same picture") {
+  FRCNN_REQUIRE_REAL_DATA(data);
+  const fs::path folder = data / "images/stb_png/tests";
+  const Image gray = decode_image(folder / "pngsuite/16bit/basi0g16.png");
+  CHECK(decode_image(folder / "pbm/basi0g16.pgm") == gray);
+  CHECK(decode_image(folder / "pbm/basi2c16.ppm") ==
+        decode_image(folder / "pngsuite/16bit/basi2c16.png"));
+  CHECK(gray.rgb != std::vector<uint8_t>(gray.rgb.size(), gray.rgb[0]));
+}
+
+TEST_CASE("PNM of 16 bits: comments, other largest values, cut files") {
+  const auto bytes_of = [](const std::string& text) {
+    return std::vector<uint8_t>(text.begin(), text.end());
+  };
+  const std::string header = "P5 # gray\n#two\n3 1\n", samples("\x00\x00\x02\x00\x03\xff", 6);
+  const Image image = decode_image(bytes_of(header + "1023\n" + samples), "x.pgm");
+  CHECK(image.rgb == std::vector<uint8_t>{0, 0, 0, 128, 128, 128, 255, 255, 255});
+  const Image high = decode_image(bytes_of(header + "65535\n" + samples), "x.pgm");
+  CHECK(high.rgb == std::vector<uint8_t>{0, 0, 0, 2, 2, 2, 3, 3, 3});
+  CHECK(contains(
+      error_of([&] { decode_image(bytes_of(header + "65535\n" + samples.substr(0, 5)), "x.pgm"); }),
+      "x.pgm: PNM is cut short: expected 6 bytes of samples, found 5"));
+}
+
 TEST_CASE("Nasty pictures: nothing crashes, takes 5 s or 1 GiB, or is refused without its name") {
   FRCNN_REQUIRE_REAL_DATA(data);
   const long before = peak_memory();
