@@ -200,6 +200,7 @@ void print_summary(const Config& config, const Dataset& training, const Dataset*
 }
 
 int train(const TrainArguments& arguments) {
+  if (arguments.serve) port_of(*arguments.serve);  // a mistake in it shows before any work
   const RunFolder folder(arguments.out);
   check_arguments(folder, arguments);
   const bool resuming = arguments.resume && folder.started();
@@ -223,6 +224,11 @@ int train(const TrainArguments& arguments) {
   TrainRun run(config, training, validates ? &validation : nullptr, folder, newest);
   print_summary(config, training, validates ? &validation : nullptr, folder, run);
 
+  std::optional<ReportServer> server;
+  if (arguments.serve) {
+    server.emplace(folder, port_of(*arguments.serve));
+    std::fprintf(stderr, "serving    %s\n", server->address().c_str());
+  }
   folder.create();
   nlohmann::ordered_json info;
   add_data_sources(info, data);
@@ -230,11 +236,6 @@ int train(const TrainArguments& arguments) {
   write_file(folder.info(), std::string_view(info.dump(2) + "\n"));
   write_file(folder.config(), std::string_view(to_toml(config)));
   run.set_stop_after(arguments.stop_after);
-  std::optional<ReportServer> server;
-  if (arguments.serve) {
-    server.emplace(folder, port_of(*arguments.serve));
-    std::fprintf(stderr, "serving    %s\n", server->address().c_str());
-  }
   const bool undisturbed = run.run();
   if (!undisturbed || run.remaining() > 0)
     std::fprintf(stderr, "stopped at step %ld of %ld; to go on: frcnn train --resume --out %s\n",

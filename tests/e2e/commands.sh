@@ -83,6 +83,7 @@ checks=$((checks + 1))
 grep -qa "brain.Event:2" run2/tensorboard/events.out.tfevents.* || fail "train wrote no event file"
 refuses "train --serve of nonsense" 2 '--serve x: expected a port' \
   "$frcnn" train "$config" --data data --out run9 --set train.steps=4 --serve x
+absent "train --serve of nonsense" run9
 same "train again" run/model.h5 run2/model.h5
 # Global options may stand in front of the command as well.
 expect "options in front" "$frcnn" --threads 1 --mem-limit 2GiB inspect data
