@@ -5,7 +5,7 @@
   python tests/peers/inference.py --frcnn F --only zf tiny --rounds 3
   python tests/peers/inference.py --frcnn F --only backbone --peers opencv ncnn
 
-Detectors (vgg16 and zf in the paper's setting at 600x800 pixels, 300 proposals; tiny at 300x400):
+Detectors (vgg16 at 600x800 and zf at 592x800 pixels in the paper's setting, 300 proposals; tiny at 300x400):
 random weights whose scores differ from box to box go through `frcnn import` into a checkpoint, and
 from there through `frcnn export` to ONNX Runtime and OpenVINO (one picture size, pixels in, boxes
 out) and to torchvision (eager, channels-last, and with its networks compiled by inductor). Ours is
@@ -43,19 +43,22 @@ DETECTOR_PEERS = ["onnxruntime", "openvino", "eager", "channels_last", "compile"
 BACKBONE_PEERS = ["opencv", "ncnn", "onnxruntime", "openvino", "eager", "channels_last", "compile"]
 CLASSES = [f"class{i}" for i in range(20)]
 
-# torchvision has one rounding of sizes and no least size of proposals.
-COMMON = {"preprocess.rounding": "floor", "rpn.test.min_size": "0.0", "test.score": "0.05"}
+# What torchvision does: one rounding of sizes, no least size of proposals, and one of detections.
+COMMON = {"preprocess.rounding": "floor", "rpn.test.min_size": "0.0", "test.score": "0.05",
+          "test.min_size": "0.01"}
+# A side of 600 gives ZF 38 cells, whose stride is 15 for torchvision: 592 are 37 of 16 pixels.
+OWN = {"zf": {"preprocess.shorter_side": "592"}}
 VGG = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512]
 VGG_NAMES = [f"conv{block + 1}_{i + 1}" for block, count in enumerate((2, 2, 3, 3, 3)) for i in range(count)]
 # preset, height and width of the picture, convolutions (name, channels, kernel), batch norm, channels of
-# rpn.conv, outputs of rpn.cls, anchors, hidden layers
+# rpn.conv, outputs of rpn.cls, anchors, width of the two hidden layers, bins of a RoI's side
 MODELS = {
     "vgg16": ("paper-vgg16", 600, 800, [(n, c, 3) for n, c in zip(VGG_NAMES, (c for c in VGG if c != "M"))],
-              False, 512, 18, 9, 4096),
-    "zf": ("paper-zf", 600, 800, [("conv1", 96, 7), ("conv2", 256, 5), ("conv3", 384, 3), ("conv4", 384, 3),
-                                  ("conv5", 256, 3)], False, 256, 18, 9, 4096),
+              False, 512, 18, 9, 4096, 7),
+    "zf": ("paper-zf", 592, 800, [("conv1", 96, 7), ("conv2", 256, 5), ("conv3", 384, 3), ("conv4", 384, 3),
+                                  ("conv5", 256, 3)], False, 256, 18, 9, 4096, 6),
     "tiny": ("bccd-tiny", 300, 400, [(f"conv{i + 1}", c, 3) for i, c in enumerate((24, 32, 64, 64, 128, 128, 128))],
-             True, 128, 12, 12, 256),
+             True, 128, 12, 12, 256, 7),
 }
 
 
@@ -74,7 +77,7 @@ def picture(height, width):
     return np.clip(rgb + random.normal(0, 12, rgb.shape), 0, 255).astype("uint8")
 
 
-def random_tensors(convolutions, norm, rpn_channels, objectness, anchors, hidden):
+def random_tensors(convolutions, norm, rpn_channels, objectness, anchors, hidden, pooled):
     """He-scaled weights under frcnn's names; heads whose outputs are spread wide enough for clear scores."""
     import numpy as np
     random = np.random.default_rng(3)
@@ -97,9 +100,9 @@ def random_tensors(convolutions, norm, rpn_channels, objectness, anchors, hidden
     layer("rpn.conv", (rpn_channels, channels, 3, 3))
     layer("rpn.cls", (objectness, rpn_channels, 1, 1))
     layer("rpn.box", (4 * anchors, rpn_channels, 1, 1), 0.02)
-    layer("head.fc6", (hidden, channels * 49))
+    layer("head.fc6", (hidden, channels * pooled ** 2))
     layer("head.fc7", (hidden, hidden))
-    layer("head.cls", (len(CLASSES) + 1, hidden), 20.0)
+    layer("head.cls", (len(CLASSES) + 1, hidden), 4.0)
     layer("head.box", (4 * (len(CLASSES) + 1), hidden), 0.5)
     return {name: value.astype("float32") for name, value in tensors.items()}
 
@@ -109,7 +112,7 @@ def make_detector(name, args, folder):
     from PIL import Image
     from safetensors.numpy import save_file
     preset, height, width, *network = MODELS[name]
-    changes = [word for key, value in COMMON.items() for word in ("--set", f"{key}={value}")]
+    changes = [word for key, value in {**COMMON, **OWN.get(name, {})}.items() for word in ("--set", f"{key}={value}")]
     save_file(random_tensors(*network), folder / "random.safetensors")
     model = folder / "model.h5"
     finish([args.frcnn, "import", folder / "random.safetensors", "--config", ROOT / "configs" / f"{preset}.toml",
