@@ -273,6 +273,8 @@ def worker(args):
 
     from parts import peak_rss_mb
     folder = pathlib.Path(args.folder)
+    if args.worker == "prepare":
+        return make_backbone(folder) if args.model == "backbone" else make_detector(args.model, args, folder)
     step = (backbone_step if args.model == "backbone" else detector_step)(args.worker, folder, args.threads)
     found = step()
     if args.results:
@@ -310,16 +312,15 @@ class Model:
     def __init__(self, name, args, folder):
         self.name, self.args, self.folder = name, args, folder
         self.backbone = name == "backbone"
-        if self.backbone:
-            make_backbone(folder)
-        else:
-            make_detector(name, args, folder)
+        # In a process of its own: a child's largest resident set begins with what its parent has.
+        self.worker("prepare")
+        if not self.backbone:
             for i in range(args.iterations + 1):
                 os.link(folder / "picture.png", folder / f"copy{i}.png")
 
     def worker(self, peer, results=None, quiet=False):
         command = [sys.executable, os.path.abspath(__file__), "--worker", peer, "--model", self.name, "--folder",
-                   self.folder, "--threads", self.args.threads, "--iterations", self.args.iterations]
+                   self.folder, "--threads", self.args.threads, "--iterations", self.args.iterations, "--frcnn", self.args.frcnn]
         return finish(command + (["--results", results] if results else []), self.args.threads, quiet)
 
     def ours(self):
