@@ -34,6 +34,7 @@ struct Globals {
     if (threads > 0) kernels::set_num_threads(threads);
     request_gpu_math(math);
     set_tuning({.measure = tuning != "off",
+                .cpu = !tuning.empty() && tuning != "off",
                 .file = tuning == "off" ? "" : tuning,
                 .program = program_version(),
                 .warn = print_warning,
@@ -93,9 +94,10 @@ int run_program(int argc, const char* const* argv) {
          "factors of convolutions and dense layers on a GPU: f32, or tf32 or bf16 on tensor "
          "cores; default: f32, in training what train.precision says")
       ->type_name("TYPE");
-  app.add_option("--tuning", globals.tuning,
-                 "file that remembers which kernels were measured to be the fastest on a GPU, or "
-                 "off: fixed choices; default: a file for each GPU in ~/.cache/frcnn")
+  app.add_option(
+         "--tuning", globals.tuning,
+         "file that remembers which kernels were measured to be the fastest, or off: fixed "
+         "choices; default: a file for each GPU in ~/.cache/frcnn, fixed choices on the CPU")
       ->type_name("FILE|off")
       ->envname("FRCNN_TUNING");
   app.add_option("--mem-limit", globals.memory_limit,

@@ -1,5 +1,7 @@
 #include "engine/memory.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
@@ -7,6 +9,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "engine/arena.h"
 #include "engine/dispatch.h"
 #include "kernels/launch/check.h"
 
@@ -15,16 +18,28 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kMiB = size_t{1} << 20;
+constexpr size_t kLarge = kMiB;  // blocks for the arena
 
 /// Small requests share a few sizes; large ones are rounded to 64 KiB.
 size_t rounded(size_t bytes) {
-  const size_t step = bytes < kMiB ? 512 : 64 * 1024;
+  const size_t step = bytes < kLarge ? 512 : Arena::kGrain;
   return (bytes + step - 1) / step * step;
+}
+
+/// Addresses to reserve: more than there is memory, so that gaps don't matter.
+size_t arena_reach() {
+#ifdef __SANITIZE_ADDRESS__
+  return 0;  // each block from the system, where the sanitizer sees its bounds
+#else
+  const size_t memory =
+      static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE));
+  return std::min(2 * memory, size_t{1} << 40);
+#endif
 }
 
 class CpuAllocator final : public CachingAllocator {
  public:
-  CpuAllocator() : CachingAllocator(Device{}) {}
+  CpuAllocator() : CachingAllocator(Device{}, arena_reach()) {}
 
  protected:
   void* system_allocate(size_t bytes) override { return std::aligned_alloc(kAlignment, bytes); }
@@ -70,22 +85,46 @@ struct CurrentPool {
   Device device;
   uint64_t id = kCommon;
 };
-thread_local CurrentPool current_pool;  // NOLINT
+thread_local CurrentPool current_pool;                                    // NOLINT
+thread_local MemoryPurpose current_purpose = MemoryPurpose::activations;  // NOLINT
 }  // namespace
+
+MemoryPurposeScope::MemoryPurposeScope(MemoryPurpose purpose) : before_(current_purpose) {
+  current_purpose = purpose;
+}
+MemoryPurposeScope::~MemoryPurposeScope() {
+  current_purpose = before_;
+}
 
 struct CachingAllocator::State {
   struct Block {
     size_t size = 0;
     uint64_t pool = kCommon;
+    MemoryPurpose purpose = MemoryPurpose::activations;
   };
   mutable std::mutex mutex;
   std::map<uint64_t, std::multimap<size_t, void*>> pools;  // free blocks by size
   std::unordered_map<void*, Block> used;
+  std::unique_ptr<Arena> passing, lasting;  // none on a GPU
   MemoryStats stats;
+
+  Arena* arena_for(MemoryPurpose purpose) const {
+    const bool passes = purpose == MemoryPurpose::activations || purpose == MemoryPurpose::scratch;
+    return (passes ? passing : lasting).get();
+  }
+  Arena* owner(const void* pointer) const {
+    for (Arena* arena : {passing.get(), lasting.get()})
+      if (arena && arena->owns(pointer)) return arena;
+    return nullptr;
+  }
 };
 
-CachingAllocator::CachingAllocator(Device device)
-    : device_(device), state_(std::make_shared<State>()) {}
+CachingAllocator::CachingAllocator(Device device, size_t reach)
+    : device_(device), state_(std::make_shared<State>()) {
+  if (reach == 0) return;
+  state_->passing = std::make_unique<Arena>(reach);
+  state_->lasting = std::make_unique<Arena>(reach, Arena::Freed::returned);
+}
 
 CachingAllocator& CachingAllocator::of(Device device) {
   // Never destroyed: tensors of other static objects may outlive them.
@@ -99,6 +138,50 @@ CachingAllocator& CachingAllocator::of(Device device) {
   return *allocator;
 }
 
+void CachingAllocator::check_limit(size_t growth) {
+  const MemoryStats& stats = state_->stats;
+  if (stats.limit && stats.reserved + growth > stats.limit)
+    fail(
+        "[memory] {}: {:.1f} MiB more would pass the limit of {:.1f} MiB ({:.1f} MiB in use); "
+        "raise --mem-limit, or use smaller images or batches",
+        device_.name(), double(growth) / kMiB, double(stats.limit) / kMiB,
+        double(stats.in_use) / kMiB);
+}
+
+/// nullptr where the arena has no room.
+void* CachingAllocator::from_arena(Arena& arena, size_t size) {
+  MemoryStats& stats = state_->stats;
+  size_t growth = arena.growth(size);
+  if (stats.limit && stats.reserved + growth > stats.limit) {
+    release_cached_locked();
+    growth = arena.growth(size);
+    check_limit(growth);
+  }
+  const size_t before = arena.resident();
+  void* block = arena.allocate(size);
+  if (!block) return nullptr;
+  stats.reserved += arena.resident() - before;
+  stats.system_calls += growth > 0;
+  return block;
+}
+
+void* CachingAllocator::from_system(size_t size) {
+  MemoryStats& stats = state_->stats;
+  if (stats.limit && stats.reserved + size > stats.limit) release_cached_locked();
+  check_limit(size);
+  void* block = system_allocate(size);
+  if (!block) {
+    release_cached_locked();
+    block = system_allocate(size);
+  }
+  if (!block)
+    fail("[memory] {} has no {:.1f} MiB left ({:.1f} MiB in use); use smaller images or batches",
+         device_.name(), double(size) / kMiB, double(stats.in_use) / kMiB);
+  ++stats.system_calls;
+  stats.reserved += size;
+  return block;
+}
+
 void* CachingAllocator::allocate(size_t bytes) {
   if (bytes == 0) return nullptr;
   const size_t size = rounded(bytes);
@@ -108,35 +191,24 @@ void* CachingAllocator::allocate(size_t bytes) {
   void* block = nullptr;
   size_t block_size = size;
   const uint64_t pool = current_pool.device == device_ ? current_pool.id : kCommon;
+  Arena* const arena = s.arena_for(current_purpose);
+  if (arena && size >= kLarge && pool == kCommon) block = from_arena(*arena, size);
   auto& kept = s.pools[pool];
   if (const auto found = kept.lower_bound(size);
-      found != kept.end() && found->first <= size + std::max(size / 4, size_t{4096})) {
+      !block && found != kept.end() && found->first <= size + std::max(size / 4, size_t{4096})) {
     block_size = found->first;
     block = found->second;
     kept.erase(found);
-  } else {
-    if (s.stats.limit && s.stats.reserved + size > s.stats.limit) release_cached_locked();
-    if (s.stats.limit && s.stats.reserved + size > s.stats.limit)
-      fail(
-          "[memory] {}: {:.1f} MiB more would pass the limit of {:.1f} MiB ({:.1f} MiB in use); "
-          "raise --mem-limit, or use smaller images or batches",
-          device_.name(), double(size) / kMiB, double(s.stats.limit) / kMiB,
-          double(s.stats.in_use) / kMiB);
-    block = system_allocate(size);
-    if (!block) {
-      release_cached_locked();
-      block = system_allocate(size);
-    }
-    if (!block)
-      fail("[memory] {} has no {:.1f} MiB left ({:.1f} MiB in use); use smaller images or batches",
-           device_.name(), double(size) / kMiB, double(s.stats.in_use) / kMiB);
-    ++s.stats.system_calls;
-    s.stats.reserved += size;
-    s.stats.peak_reserved = std::max(s.stats.peak_reserved, s.stats.reserved);
   }
-  s.used.emplace(block, State::Block{block_size, pool});
+  if (!block) block = from_system(size);
+  s.stats.peak_reserved = std::max(s.stats.peak_reserved, s.stats.reserved);
+  s.used.emplace(block, State::Block{block_size, pool, current_purpose});
   s.stats.in_use += block_size;
-  s.stats.peak_in_use = std::max(s.stats.peak_in_use, s.stats.in_use);
+  s.stats.by_purpose[static_cast<size_t>(current_purpose)] += block_size;
+  if (s.stats.in_use > s.stats.peak_in_use) {
+    s.stats.peak_in_use = s.stats.in_use;
+    s.stats.peak_by_purpose = s.stats.by_purpose;
+  }
   return block;
 }
 
@@ -146,11 +218,18 @@ void CachingAllocator::release(void* pointer) {
   const auto found = state_->used.find(pointer);
   FRCNN_INVARIANT(found != state_->used.end());
   const State::Block block = found->second;
+  state_->used.erase(found);
   state_->stats.in_use -= block.size;
+  state_->stats.by_purpose[static_cast<size_t>(block.purpose)] -= block.size;
+  if (Arena* const arena = state_->owner(pointer)) {
+    const size_t before = arena->resident();
+    arena->release(pointer);
+    state_->stats.reserved -= before - arena->resident();
+    return;
+  }
   // Blocks of a pool that is gone are everybody's.
   const auto pool = state_->pools.find(block.pool);
   state_->pools[pool == state_->pools.end() ? kCommon : block.pool].emplace(block.size, pointer);
-  state_->used.erase(found);
 }
 
 MemoryStats CachingAllocator::stats() const {
@@ -161,6 +240,7 @@ MemoryStats CachingAllocator::stats() const {
 void CachingAllocator::reset_peak() {
   std::lock_guard lock(state_->mutex);
   state_->stats.peak_in_use = state_->stats.in_use;
+  state_->stats.peak_by_purpose = state_->stats.by_purpose;
   state_->stats.peak_reserved = state_->stats.reserved;
 }
 
@@ -181,6 +261,12 @@ void CachingAllocator::release_cached_locked() {
     system_release(block);
   }
   kept.clear();
+  for (Arena* arena : {state_->passing.get(), state_->lasting.get()}) {
+    if (!arena) continue;
+    const size_t before = arena->resident();
+    arena->trim();
+    state_->stats.reserved -= before - arena->resident();
+  }
 }
 
 MemoryPool::MemoryPool(Device device) : device_(device) {

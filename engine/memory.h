@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -8,21 +9,54 @@
 
 namespace frcnn {
 
+class Arena;
+
+/// What a block of memory is for.
+enum class MemoryPurpose : uint8_t {
+  activations,  ///< results of operations, their gradients, and whatever names nothing else
+  weights,      ///< parameters and buffers
+  gradients,    ///< of parameters
+  optimizer,    ///< its state: momenta, moments, averages
+  packed,       ///< copies of weights in the format of a kernel that are kept
+  scratch       ///< what a kernel needs while it runs
+};
+inline constexpr std::array<const char*, 6> kMemoryPurposes = {
+    "activations", "weights", "gradients", "optimizer", "packed weights", "scratch"};
+/// Bytes by purpose.
+using MemoryByPurpose = std::array<size_t, kMemoryPurposes.size()>;
+
+/// What this thread asks for while it lives is for `purpose`. Scopes nest.
+class MemoryPurposeScope {
+ public:
+  explicit MemoryPurposeScope(MemoryPurpose purpose);
+  ~MemoryPurposeScope();
+  MemoryPurposeScope(const MemoryPurposeScope&) = delete;
+  MemoryPurposeScope& operator=(const MemoryPurposeScope&) = delete;
+
+ private:
+  MemoryPurpose before_;
+};
+
 /// What a device's caching allocator has done so far, in bytes.
 struct MemoryStats {
-  size_t in_use = 0;          ///< held by tensors now
-  size_t peak_in_use = 0;     ///< most ever held by tensors since reset_peak()
-  size_t reserved = 0;        ///< taken from the system: in use + kept for reuse
-  size_t peak_reserved = 0;   ///< most ever taken since reset_peak()
-  size_t limit = 0;           ///< limit on `reserved`; 0 means none
-  uint64_t allocations = 0;   ///< requests served
-  uint64_t system_calls = 0;  ///< requests that had to go to the system
+  size_t in_use = 0;                  ///< held by tensors now
+  size_t peak_in_use = 0;             ///< most ever held by tensors since reset_peak()
+  size_t reserved = 0;                ///< taken from the system: in use + kept for reuse
+  size_t peak_reserved = 0;           ///< most ever taken since reset_peak()
+  size_t limit = 0;                   ///< limit on `reserved`; 0 means none
+  uint64_t allocations = 0;           ///< requests served
+  uint64_t system_calls = 0;          ///< requests that had to go to the system
+  MemoryByPurpose by_purpose{};       ///< what `in_use` is for
+  MemoryByPurpose peak_by_purpose{};  ///< what `peak_in_use` was for
 };
 
 /// Memory of one device, kept for reuse after a tensor lets go of it.
 ///
-/// A freed block serves the next request that it fits without wasting more than a quarter. Blocks
-/// are aligned to 64 bytes. Thread-safe.
+/// A freed block serves the next request that it fits without wasting more than a quarter. On the
+/// CPU blocks from 1 MiB on come from two Arenas, where freed neighbours merge: one for activations
+/// and scratch memory, one for what stays from pass to pass, which would lie in the way of the
+/// next pass otherwise, and goes back to the system when it is freed. Blocks are aligned to 64
+/// bytes. Thread-safe.
 class CachingAllocator {
  public:
   /// The allocator of `device`; lives as long as the program.
@@ -43,13 +77,17 @@ class CachingAllocator {
   void release_cached();
 
  protected:
-  explicit CachingAllocator(Device device);
+  /// `reach`: of each arena (engine/arena.h); 0 for none.
+  explicit CachingAllocator(Device device, size_t reach = 0);
   friend class MemoryPool;
   virtual void* system_allocate(size_t bytes) = 0;  ///< nullptr when there is no more
   virtual void system_release(void* pointer) = 0;
 
  private:
   struct State;
+  void* from_arena(Arena& arena, size_t size);
+  void* from_system(size_t size);
+  void check_limit(size_t growth);
   void release_cached_locked();
   Device device_;
   std::shared_ptr<State> state_;

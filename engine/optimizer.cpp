@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/dispatch.h"
+#include "engine/memory.h"
 #include "kernels/elementwise/reductions.h"
 #include "kernels/optim/adam.h"
 #include "kernels/optim/ema.h"
@@ -43,19 +44,25 @@ void Optimizer::add_group(const std::string& name, const std::vector<Parameter>&
   if (group.parameters.empty()) return;
   const DType dtype = group.parameters[0].tensor.dtype();
   const Device device = group.parameters[0].tensor.device();
-  group.values = Tensor::zeros({size}, dtype, device);
-  group.gradients = Tensor::zeros({size}, dtype, device);
-  group.state1 = Tensor::zeros({size}, dtype, device);
-  if (settings.has_moments()) group.state2 = Tensor::zeros({size}, dtype, device);
+  const auto bucket = [&](MemoryPurpose use) {
+    const MemoryPurposeScope purpose(use);
+    return Tensor::zeros({size}, dtype, device);
+  };
+  const auto part = [&](const Tensor& whole, size_t i) {
+    const Tensor& tensor = group.parameters[i].tensor;
+    return whole.rows(group.offsets[i], tensor.numel()).view(tensor.shape());
+  };
+  // The weights first: their old places are free for the other buckets then.
+  group.values = bucket(MemoryPurpose::weights);
+  for (size_t i = 0; i < group.parameters.size(); ++i)
+    group.parameters[i].tensor.move_into(part(group.values, i));
+  group.gradients = bucket(MemoryPurpose::gradients);
   for (size_t i = 0; i < group.parameters.size(); ++i) {
-    Tensor& tensor = group.parameters[i].tensor;
-    const auto part = [&](const Tensor& bucket) {
-      return bucket.rows(group.offsets[i], tensor.numel()).view(tensor.shape());
-    };
-    tensor.move_into(part(group.values));
-    tensor.set_grad(part(group.gradients));
-    tensor.reset_grad();
+    group.parameters[i].tensor.set_grad(part(group.gradients, i));
+    group.parameters[i].tensor.reset_grad();
   }
+  group.state1 = bucket(MemoryPurpose::optimizer);
+  if (settings.has_moments()) group.state2 = bucket(MemoryPurpose::optimizer);
   groups_.push_back(std::move(group));
 }
 
@@ -135,6 +142,7 @@ void Optimizer::keep_averages(double decay) {
         "[optimizer] expected a decay of averages above 0 and below 1, got {}", decay);
   average_decay_ = decay;
   for (Group& group : groups_) {
+    const MemoryPurposeScope purpose(MemoryPurpose::optimizer);
     group.average = empty_like(group.values);
     group.average.copy_from(group.values);
   }

@@ -1,5 +1,6 @@
 #include "engine/packed_weights.h"
 
+#include "engine/memory.h"
 #include "engine/recorded_step.h"
 
 namespace frcnn {
@@ -15,6 +16,7 @@ Tensor PackedWeights::get(const Tensor& weights, const std::string& format, size
   const bool replayed = RecordedSteps::recording() && weights.requires_grad();
   if (entry && entry->version == weights.version() && !replayed) return entry->copy;
   if (!entry) {
+    const MemoryPurposeScope purpose(MemoryPurpose::packed);
     entries_.push_back({format, weights.id(), 0,
                         Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, weights.device())});
     entry = &entries_.back();
@@ -22,6 +24,13 @@ Tensor PackedWeights::get(const Tensor& weights, const std::string& format, size
   pack(entry->copy.raw());
   entry->version = weights.version();
   return entry->copy;
+}
+
+PackedWeights* PackedWeights::unless_trained(PackedWeights* cache, const Tensor& weights,
+                                             bool recording) {
+  if (!cache || !recording || !weights.requires_grad() || weights.device().is_gpu()) return cache;
+  cache->clear();
+  return nullptr;
 }
 
 void PackedWeights::clear() {

@@ -16,6 +16,11 @@ class PackedWeights {
   /// The copy of `weights` in `format`, `bytes` long, written by pack(source, destination).
   Tensor get(const Tensor& weights, const std::string& format, size_t bytes,
              const std::function<void(void* destination)>& pack);
+  /// The cache for a pass with `weights`, nullptr for none. On the CPU a pass that is recorded and
+  /// trains them has none: the coming update makes every copy void, and packing takes a hundredth
+  /// of the pass. What `cache` has kept since an inference is freed then. On a GPU a recorded step
+  /// reads the copies at fixed places, so they stay.
+  static PackedWeights* unless_trained(PackedWeights* cache, const Tensor& weights, bool recording);
   void clear();
 
  private:

@@ -1,6 +1,7 @@
 #include "engine/parameters.h"
 
 #include "engine/dispatch.h"
+#include "engine/memory.h"
 #include "kernels/random/init.h"
 
 namespace frcnn {
@@ -43,6 +44,7 @@ void Initializer::fill(Tensor& weight, const kernels::RandomKey& key) const {
 Tensor Parameters::create(const std::string& name, const Shape& shape, ParameterKind kind,
                           const Initializer& initializer) {
   check(!find(name), "[parameters] the name {} is used twice", name);
+  const MemoryPurposeScope purpose(MemoryPurpose::weights);
   Tensor tensor = Tensor::empty(shape, dtype_, device_);
   if (fill_) {  // by the CPU for every device: the same numbers, once in a program's life
     Tensor values = device_.is_gpu() ? Tensor::empty(shape, dtype_) : tensor;

@@ -2,11 +2,14 @@
 
 #include <cctype>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
 
 #include "engine/dispatch.h"
+#include "kernels/conv/conv2d.h"
+#include "kernels/launch/parallel.h"
 
 namespace frcnn {
 namespace {
@@ -25,11 +28,33 @@ State& state() {
 }
 thread_local bool paused = false;  // NOLINT
 
+constexpr const char* kCpu = "cpu ";  // begins the name of every CPU in a file
+
+/// Model, instruction set and threads: what the times of the CPU's kernels depend on.
+std::string cpu_name() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line, name = "of unknown name";
+  while (std::getline(file, line))
+    if (const size_t colon = line.find(": ");
+        line.starts_with("model name") && colon != std::string::npos) {
+      name = line.substr(colon + 2);
+      break;
+    }
+  return fmt::format("{}{}, channel blocks of {}, threads {}", kCpu, name,
+                     kernels::cpu::preferred_channel_block(), kernels::num_threads());
+}
+
 Autotuner::Settings autotuner_settings(Device device, const TuningSettings& settings) {
   Autotuner::Settings result;
   result.measure = settings.measure;
   result.program = fmt::format("{}, kernels {}", settings.program, kKernelsVersion);
   result.warn = settings.warn;
+  if (!device.is_gpu()) {
+    result.measure = settings.measure && settings.cpu;
+    result.device = cpu_name();
+    if (result.measure) result.file = settings.file;
+    return result;
+  }
   with_gpu(device, [&](auto on) {
     const auto info = kernels::gpu::device_info<decltype(on)::backend>(device.index);
     result.device = fmt::format("{}, compute capability {}.{}, driver {}.{}", info.name,
@@ -43,7 +68,13 @@ Autotuner::Settings autotuner_settings(Device device, const TuningSettings& sett
 }
 
 bool can_be_tuned(Device device, const TuningSettings& settings) {
-  return device.type == Device::Type::cuda || (device.is_gpu() && settings.stopwatch);
+  if (!device.is_gpu()) return settings.cpu;
+  return device.type == Device::Type::cuda || settings.stopwatch;
+}
+
+/// Whether a run's file holds choices of a CPU.
+bool of_cpu(const std::filesystem::path& file) {
+  return std::filesystem::exists(file) && read_tuning(file).device.starts_with(kCpu);
 }
 
 Autotuner& made(Device device, State& s) {
@@ -90,16 +121,17 @@ std::filesystem::path tuning_file(const std::string& device_name) {
 void keep_run_tuning(Device device, const std::filesystem::path& file, bool resume) {
   State& s = state();
   const std::lock_guard lock(s.mutex);
-  if (can_be_tuned(device, s.settings)) made(device, s).keep_run(file, resume);
+  if (can_be_tuned(device, s.settings) || (!device.is_gpu() && resume && of_cpu(file)))
+    made(device, s).keep_run(file, resume);
 }
 
 Autotuner* tuner_of(Device device) {
   State& s = state();
   const std::lock_guard lock(s.mutex);
-  if (paused || !can_be_tuned(device, s.settings)) return nullptr;
+  if (paused) return nullptr;
   const auto found = s.tuners.find({device.type, device.index});
   if (found != s.tuners.end()) return found->second.get();
-  return s.settings.measure ? &made(device, s) : nullptr;
+  return s.settings.measure && can_be_tuned(device, s.settings) ? &made(device, s) : nullptr;
 }
 
 TuningPause::TuningPause() : before_(paused) {

@@ -12,8 +12,11 @@ namespace frcnn {
 
 struct TuningSettings {
   /// Off, the kernels of layers are chosen by fixed rules of their shapes. Nothing is ever measured
-  /// on the CPU or under emulation.
+  /// under emulation.
   bool measure = false;
+  /// Whether convolutions on the CPU are measured, too; `file` must be named then. Without it equal
+  /// runs on two machines of one instruction set take the same kernels.
+  bool cpu = false;
   std::filesystem::path file;  ///< empty: tuning_file()
   std::string program;         ///< version of the program that asks
   std::function<void(const std::string&)> warn;
@@ -30,10 +33,11 @@ void set_tuning(TuningSettings settings);
 /// variable is set.
 std::filesystem::path tuning_file(const std::string& device_name);
 
-/// Autotuner::keep_run() for the device. Nothing on the CPU and under emulation.
+/// Autotuner::keep_run() for the device. Nothing under emulation. On the CPU, where a run is
+/// resumed, also without TuningSettings::cpu if `file` holds choices of a CPU.
 void keep_run_tuning(Device device, const std::filesystem::path& file, bool resume);
 
-/// The choices of a GPU, or nullptr where the fixed rules hold: on other devices, while tuning is
+/// The choices of a device, or nullptr where the fixed rules hold: under emulation, while tuning is
 /// off and no run's choices are kept, and in a TuningPause.
 Autotuner* tuner_of(Device device);
 /// The program's stopwatch, see TuningSettings.

@@ -39,7 +39,7 @@ void check_settings(const std::vector<std::string>& settings) {
 Detector Detector::load(const std::filesystem::path& file, const std::vector<std::string>& settings,
                         Device device) {
   check_settings(settings);
-  const Checkpoint checkpoint = load_checkpoint(file);
+  Checkpoint checkpoint = load_checkpoint_weights(file);
   auto impl = std::make_unique<Impl>();
   impl->config = parse_config(checkpoint.config, file.string() + " (config)", settings);
   take_network(impl->config.model, checkpoint, file.string());
@@ -47,7 +47,7 @@ Detector Detector::load(const std::filesystem::path& file, const std::vector<std
   impl->model =
       std::make_unique<FasterRcnn>(impl->config.model, static_cast<int64_t>(impl->classes.size()),
                                    1, DType::f32, /*fill=*/false, device);
-  load_parameters(*impl->model, checkpoint, file.string(), CheckpointWeights::averaged);
+  load_parameters(*impl->model, std::move(checkpoint), file.string(), CheckpointWeights::averaged);
   impl->model->parameters().set_trainable("", false);  // packed copies of weights stay right
   return Detector(std::move(impl));
 }

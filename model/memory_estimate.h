@@ -9,12 +9,13 @@ namespace frcnn {
 
 /// Memory of tensors that training needs at its peak, in bytes, from the sizes of the layers.
 struct MemoryEstimate {
-  size_t weights = 0;      ///< parameters and buffers
-  size_t gradients = 0;    ///< of what is trained
-  size_t optimizer = 0;    ///< momenta, moments
-  size_t packed = 0;       ///< copies of weights in the format of the kernels
-  size_t activations = 0;  ///< kept for the backward pass, with the gradients on their way
-  std::string largest;     ///< the layer whose activations are largest
+  size_t weights = 0;    ///< parameters and buffers
+  size_t gradients = 0;  ///< of what is trained
+  size_t optimizer = 0;  ///< momenta, moments
+  size_t packed = 0;     ///< copies of weights in the format of the kernels
+  /// Kept for the backward pass, with the gradients on their way and the kernels' scratch memory.
+  size_t activations = 0;
+  std::string largest;  ///< the layer whose activations are largest
   size_t total() const { return weights + gradients + optimizer + packed + activations; }
 };
 

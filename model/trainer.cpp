@@ -41,22 +41,40 @@ const TensorMap& part_of(const Checkpoint& checkpoint, const Parameter& p,
   return averaged ? checkpoint.averages : checkpoint.parameters;
 }
 
-}  // namespace
-
-void load_parameters(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file,
-                     CheckpointWeights which) {
+/// copied(name) is called behind each array.
+template <typename Copied>
+void load_all(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file,
+              CheckpointWeights which, const Copied& copied) {
   for (const Parameter& p : model.parameters().all()) {
     const TensorMap& part = part_of(checkpoint, p, which);
     const auto found = part.find(p.name);
     check(found != part.end(), "{}: {} is missing; was it saved by a model with other settings?",
           file, p.name);
     copy_checked(p.name, p.tensor, found->second, file);
+    copied(p.name);
   }
   for (const TensorMap* part : {&checkpoint.parameters, &checkpoint.buffers})
     for (const auto& [name, tensor] : *part)
-      check(model.parameters().find(name) != nullptr,
-            "{}: {} {} has no place in the model; was it saved by a model with other settings?",
-            file, name, tensor.shape().string());
+      if (!model.parameters().find(name))
+        fail("{}: {} {} has no place in the model; was it saved by a model with other settings?",
+             file, name, tensor.shape().string());
+}
+
+}  // namespace
+
+void load_parameters(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file,
+                     CheckpointWeights which) {
+  load_all(model, checkpoint, file, which, [](const std::string&) {});
+}
+
+void load_parameters(FasterRcnn& model, Checkpoint&& checkpoint, const std::string& file,
+                     CheckpointWeights which) {
+  Checkpoint own = std::move(checkpoint);
+  load_all(model, own, file, which, [&](const std::string& name) {
+    // The names stay, for what the model has no place for.
+    for (TensorMap* part : {&own.parameters, &own.buffers, &own.averages})
+      if (const auto found = part->find(name); found != part->end()) found->second = Tensor();
+  });
 }
 
 void take_network(ModelConfig& config, const Checkpoint& checkpoint, const std::string& file) {

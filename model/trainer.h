@@ -148,6 +148,10 @@ enum class CheckpointWeights : uint8_t { trained, averaged };
 /// Copies parameters and buffers of a checkpoint into a model; names and shapes must agree exactly.
 void load_parameters(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file,
                      CheckpointWeights which = CheckpointWeights::trained);
+/// The same from a checkpoint that nobody else needs: the memory of each array goes back to the
+/// system when it has been copied, so that the weights are not held twice.
+void load_parameters(FasterRcnn& model, Checkpoint&& checkpoint, const std::string& file,
+                     CheckpointWeights which = CheckpointWeights::trained);
 /// Sets config.backbone.network from a checkpoint whose backbone was imported, so that a model can
 /// be made without the file it came from.
 void take_network(ModelConfig& config, const Checkpoint& checkpoint, const std::string& file);

@@ -49,6 +49,10 @@ Checkpoint load_checkpoint(const std::filesystem::path& file) {
   return to_checkpoint(load_tensor_file(file, kKind), file.string());
 }
 
+Checkpoint load_checkpoint_weights(const std::filesystem::path& file) {
+  return to_checkpoint(load_tensor_file(file, kKind, {"optimizer"}), file.string());
+}
+
 Checkpoint to_checkpoint(TensorFile content, const std::string& name) {
   Checkpoint checkpoint;
   checkpoint.program_version = attribute_of<std::string>(content.root, "program_version", name);

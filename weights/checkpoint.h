@@ -53,5 +53,7 @@ void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkp
 /// Reads a checkpoint. Throws Error with one sentence for a file that is missing, not HDF5, not a
 /// checkpoint, of another version, cut short or damaged (every tensor carries a checksum).
 Checkpoint load_checkpoint(const std::filesystem::path& file);
+/// The same without the optimiser's state, which inference needs no memory for.
+Checkpoint load_checkpoint_weights(const std::filesystem::path& file);
 
 }  // namespace frcnn

@@ -45,7 +45,8 @@ void save_tensor_file(const std::filesystem::path& file, const TensorFileKind& k
                       const TensorFile& content);
 
 /// Reads a whole file. Throws Error with one sentence for a file that is missing, not HDF5, of
-/// another kind or version, cut short or damaged.
-TensorFile load_tensor_file(const std::filesystem::path& file, const TensorFileKind& kind);
+/// another kind or version, cut short or damaged. Groups of the names in `leave_out` are not read.
+TensorFile load_tensor_file(const std::filesystem::path& file, const TensorFileKind& kind,
+                            const std::vector<std::string>& leave_out = {});
 
 }  // namespace frcnn

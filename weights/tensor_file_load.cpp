@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 
+#include "engine/memory.h"
 #include "kernels/launch/check.h"
 #include "weights/hdf5_handle.h"
 #include "weights/tensor_file.h"
@@ -101,6 +103,7 @@ Tensor read_tensor(const Reader& reader, hid_t group, const std::string& name,
     reader.refuse("{} is damaged: a part of it is missing in the file", what);
   const DType dtype = dtype_of_file(reader, type.get(), what);
   const Shape shape(std::vector<int64_t>(dims.begin(), dims.end()));
+  const MemoryPurposeScope purpose(MemoryPurpose::weights);
   Tensor tensor = Tensor::empty(shape, dtype);
   // The checksum of every chunk is compared while reading.
   if (tensor.numel() > 0 && H5Dread(dataset.get(), tensor_file_format::memory_type(dtype), H5S_ALL,
@@ -183,7 +186,8 @@ void check_kind(const Reader& reader, const TensorFileKind& kind) {
 
 }  // namespace
 
-TensorFile load_tensor_file(const std::filesystem::path& file, const TensorFileKind& kind) {
+TensorFile load_tensor_file(const std::filesystem::path& file, const TensorFileKind& kind,
+                            const std::vector<std::string>& leave_out) {
   silence_hdf5();
   const Reader reader = open_reader(file, kind.noun);
   check_kind(reader, kind);
@@ -193,6 +197,7 @@ TensorFile load_tensor_file(const std::filesystem::path& file, const TensorFileK
   content.root.attributes.erase("format");
   content.root.attributes.erase("format_version");
   for (const std::string& name : groups) {
+    if (std::ranges::find(leave_out, name) != leave_out.end()) continue;
     const Hdf5Handle group(H5Gopen2(reader.file.get(), name.c_str(), H5P_DEFAULT), H5Gclose);
     if (!group) reader.refuse("group '{}' is damaged", name);
     content.groups.emplace(name, read_group(reader, group.get(), name, nullptr));

@@ -27,7 +27,7 @@ struct ModelArguments {
   std::string config;
   std::vector<std::string> overrides;
   int height = 600, width = 800, classes = 20, repeat = 5, warmup = 2, together = 0;
-  bool no_train = false, no_inference = false, json = false;
+  bool no_train = false, no_inference = false, memory = false, json = false;
 };
 
 /// Times of one run in milliseconds, ascending.
@@ -77,15 +77,40 @@ double peak_rss_mb() {
   return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
+double in_mib(size_t bytes) {
+  return static_cast<double>(bytes) / (1 << 20);
+}
+
 nlohmann::json row(const char* what, const Times& times) {
-  return {
-      {"what", what},
-      {"median_ms", median(times)},
-      {"min_ms", times.front()},
-      {"max_ms", times.back()},
-      {"peak_tensor_mb",
-       static_cast<double>(CachingAllocator::of(program_device().device).stats().peak_reserved) /
-           (1 << 20)}};
+  const MemoryStats stats = CachingAllocator::of(program_device().device).stats();
+  nlohmann::json parts;
+  for (size_t i = 0; i < kMemoryPurposes.size(); ++i)
+    parts[kMemoryPurposes[i]] = in_mib(stats.peak_by_purpose[i]);
+  return {{"what", what},
+          {"median_ms", median(times)},
+          {"min_ms", times.front()},
+          {"max_ms", times.back()},
+          {"peak_tensor_mb", in_mib(stats.peak_reserved)},
+          {"peak_in_use_mb", in_mib(stats.peak_in_use)},
+          {"peak_parts_mb", parts}};
+}
+
+/// What the tensors were for when most were in use, one column for each measured part.
+void print_memory(const nlohmann::json& rows) {
+  const auto line = [&](const std::string& what, const auto& value) {
+    std::printf("%-30s", what.c_str());
+    for (const auto& r : rows) std::printf(" %16.0f", value(r));
+    std::printf("\n");
+  };
+  std::printf("\n%-30s", "MiB of tensors at the peak");
+  for (const auto& r : rows) std::printf(" %16s", r["what"].get<std::string>().c_str());
+  std::printf("\n");
+  for (const char* part : kMemoryPurposes)
+    line(std::string("  ") + part,
+         [&](const auto& r) { return r["peak_parts_mb"][part].template get<double>(); });
+  line("in use", [](const auto& r) { return r["peak_in_use_mb"].template get<double>(); });
+  line("taken from the system",
+       [](const auto& r) { return r["peak_tensor_mb"].template get<double>(); });
 }
 
 void forget_memory() {
@@ -158,6 +183,7 @@ int bench_model(const ModelArguments& a) {
     std::printf("%-16s %10.1f %10.1f %10.1f %14.0f\n", r["what"].get<std::string>().c_str(),
                 r["median_ms"].get<double>(), r["min_ms"].get<double>(), r["max_ms"].get<double>(),
                 r["peak_tensor_mb"].get<double>());
+  if (a.memory) print_memory(rows);
   std::printf("peak memory of the process: %.0f MiB\n", peak_rss_mb());
   return kDone;
 }
@@ -191,6 +217,8 @@ void add_bench_model(CLI::App& bench, Action& action) {
       ->check(CLI::Range(1, 1000));
   model->add_flag("--no-train", a->no_train, "leave the training step out");
   model->add_flag("--no-inference", a->no_inference, "leave inference out");
+  model->add_flag("--memory", a->memory,
+                  "print what the tensors were for when most memory was in use");
   model->add_flag("--json", a->json, "print one line of JSON");
   model->footer(
       "Example: frcnn bench model configs/bccd-tiny.toml --height 480 --width 640 --json");

@@ -1,5 +1,6 @@
 #include "engine/ops/conv2d.h"
 
+#include "engine/ops/conv_work.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/gpu_layers.h"
 #include "engine/ops/planned.h"
@@ -18,9 +19,10 @@ void forward(const Conv2dParams& p, bool training, const Tensor& x, const Tensor
     kernels::cpu::conv2d_forward_reference(p, x.data<double>(), w.data<double>(),
                                            p.bias ? b.data<double>() : nullptr, y.data<double>());
   else
-    planned_forward(*kernels::cpu::conv2d_plan(
-                        p, training ? LayerPass::forward_training : LayerPass::forward_inference),
-                    x, w, b, y, cache);
+    planned_forward(
+        *cpu_conv2d_plan(p, training ? LayerPass::forward_training : LayerPass::forward_inference,
+                         {x.data<float>(), w.data<float>(), p.bias ? b.data<float>() : nullptr}),
+        x, w, b, y, cache);
 }
 
 void backward_data(const Conv2dParams& p, const Tensor& dy, const Tensor& w, Tensor& dx,
@@ -30,8 +32,9 @@ void backward_data(const Conv2dParams& p, const Tensor& dy, const Tensor& w, Ten
     kernels::cpu::conv2d_backward_data_reference(p, dy.data<double>(), w.data<double>(),
                                                  dx.data<double>());
   else
-    planned_backward_data(*kernels::cpu::conv2d_plan(p, LayerPass::backward_data), dy, w, dx,
-                          cache);
+    planned_backward_data(*cpu_conv2d_plan(p, LayerPass::backward_data,
+                                           {nullptr, w.data<float>(), nullptr, dy.data<float>()}),
+                          dy, w, dx, cache);
 }
 
 /// Factors rounded by cpu_math(); sums and the bias stay float32, as on a GPU.
@@ -50,8 +53,10 @@ void backward_weights(Conv2dParams p, const Tensor& x, const Tensor& dy, Tensor&
                                                     dw.data<double>(),
                                                     db ? db->data<double>() : nullptr);
   else
-    planned_backward_weights(*kernels::cpu::conv2d_plan(p, LayerPass::backward_weights), x, dy, dw,
-                             db);
+    planned_backward_weights(
+        *cpu_conv2d_plan(p, LayerPass::backward_weights,
+                         {x.data<float>(), nullptr, nullptr, dy.data<float>()}),
+        x, dy, dw, db);
 }
 
 /// The gradient of the bias is a sum, not a product: it sees dy as it is.
@@ -99,17 +104,18 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
                            p.out_block);
   if (x.dim(0) == 0) return y;
   const bool record = Tape::recording({&x, &weight, &bias});
-  rounded_forward(p, record, x, weight, bias, y, packed);
+  PackedWeights* cache = PackedWeights::unless_trained(packed, weight, record);
+  rounded_forward(p, record, x, weight, bias, y, cache);
   if (!record) return y;
   std::vector<Tensor> inputs = {x, weight};
   if (bias) inputs.push_back(bias);
   const Tensor kept = p.relu ? y : Tensor();
-  Tape::record("conv2d", inputs, {y}, [p, x, weight, kept, packed](BackwardContext& ctx) {
+  Tape::record("conv2d", inputs, {y}, [p, x, weight, kept, cache](BackwardContext& ctx) {
     Tensor& dy = ctx.grad_output();
     if (kept) relu_mask(kept, dy);
     ctx.write_input(0, [&](Tensor& dx) {
       backward_data(p, rounded_factors(dy), rounded_factors(weight), dx,
-                    rounds_factors(dy) ? nullptr : packed);
+                    rounds_factors(dy) ? nullptr : cache);
     });
     with_weight_gradients(
         ctx, p.bias, [&](Tensor& dw, Tensor* db) { rounded_backward_weights(p, x, dy, dw, db); });

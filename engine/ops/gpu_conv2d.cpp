@@ -4,6 +4,8 @@
 
 #include "engine/dispatch.h"
 #include "engine/gpu_math.h"
+#include "engine/memory.h"
+#include "engine/ops/conv_work.h"
 #include "engine/ops/gpu_layers.h"
 #include "engine/ops/tuned.h"
 #include "kernels/conv/conv2d_gpu.h"
@@ -244,45 +246,20 @@ void run_kernel(gpu::Stream stream, const ConvKernel& k, const Conv2dParams& p, 
 }
 
 Tensor bytes(size_t count, Device device) {
+  const MemoryPurposeScope purpose(MemoryPurpose::scratch);
   return Tensor::empty({static_cast<int64_t>(count)}, DType::u8, device);
-}
-
-const char* name_of(LayerPass pass) {
-  if (pass == LayerPass::backward_data) return "backward_data";
-  return pass == LayerPass::backward_weights ? "backward_weights" : "forward";
-}
-
-TuningKey key_of(const Conv2dParams& p, LayerPass pass, DType dtype) {
-  static_assert(sizeof(Conv2dParams) == 104, "name the new member in the key");
-  constexpr const char* kAlgorithms[] = {"", " direct", " winograd"};
-  const kernels::MapLayout x = p.input;
-  TuningKey key;
-  key.family = fmt::format(
-      "conv2d {} {}{} {}/{}>{}/{} kernel {}x{} stride {}x{} pad {}x{} groups {} dilation {}x{}"
-      "{}{}{}",
-      name_of(pass), dtype == DType::f64 ? "f64 " : "", name_of(gpu_math()), x.c, x.block,
-      p.out_channels, p.out_block, p.kernel_h, p.kernel_w, p.stride_h, p.stride_w, p.pad_h, p.pad_w,
-      p.groups, p.dilation_h, p.dilation_w, p.bias ? " bias" : "", p.relu ? " relu" : "",
-      kAlgorithms[static_cast<size_t>(p.algorithm)]);
-  key.size = fmt::format("{}x{}x{}", x.n, x.h, x.w);
-  key.amount = static_cast<double>(x.n * p.out_h() * p.out_w());
-  return key;
-}
-
-int64_t outputs_of(const Conv2dParams& p, LayerPass pass) {
-  if (pass == LayerPass::backward_data) return p.input.size();
-  return pass == LayerPass::backward_weights ? p.weight_size() : p.output().size();
 }
 
 template <Backend B, typename T>
 TunedWork tuned_work(const Conv2dParams& p, LayerPass pass, DType dtype,
                      const std::vector<ConvKernel>& list) {
   TunedWork work;
-  work.key = key_of(p, pass, dtype);
+  work.key = conv_key("conv2d", p, pass,
+                      fmt::format("{}{}", dtype == DType::f64 ? "f64 " : "", name_of(gpu_math())));
   for (const ConvKernel& kernel : list)
     work.candidates.push_back({name_of(kernel, pass), packed_bytes<T>(kernel, p, pass) +
                                                           workspace_bytes<B, T>(kernel, p, pass)});
-  work.outputs = outputs_of(p, pass);
+  work.outputs = conv_outputs(p, pass);
   work.tolerance = gpu_math() == GpuMath::f32 ? 0.01 : 0.2;
   return work;
 }
@@ -336,8 +313,8 @@ void conv_pass(const Conv2dParams& p, LayerPass pass, const Tensor& like, const 
           pack<kBackend, T>(on.stream, kernel, p, pass, w.data<T>(), to);
         };
         if (cache) {
-          weights = cache->get(w, fmt::format("{} {}", name_of(pass), name_of(kernel, pass)), size,
-                               write);
+          weights = cache->get(w, fmt::format("{} {}", conv_pass_name(pass), name_of(kernel, pass)),
+                               size, write);
         } else {
           weights = bytes(size, device);
           write(weights.raw());

@@ -1,6 +1,7 @@
 // Dense layers on a GPU: the kernels that compete for a pass, the choice among them, the call.
 #include "engine/dispatch.h"
 #include "engine/gpu_math.h"
+#include "engine/memory.h"
 #include "engine/ops/gpu_layers.h"
 #include "engine/ops/tuned.h"
 #include "kernels/elementwise/elementwise.h"
@@ -83,6 +84,7 @@ void run_version(gpu::Stream stream, LinearVersion version, LinearParams p, Laye
 }
 
 Tensor bytes(size_t count, Device device) {
+  const MemoryPurposeScope purpose(MemoryPurpose::scratch);
   return Tensor::empty({static_cast<int64_t>(count)}, DType::u8, device);
 }
 

@@ -1,11 +1,14 @@
 #include "engine/ops/planned.h"
 
+#include "engine/memory.h"
+
 namespace frcnn {
 namespace {
 
 using kernels::cpu::LayerPlan;
 
 Tensor bytes(size_t count) {
+  const MemoryPurposeScope purpose(MemoryPurpose::scratch);
   return Tensor::empty({static_cast<int64_t>(count)}, DType::u8);
 }
 

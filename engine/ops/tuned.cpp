@@ -1,9 +1,11 @@
 #include "engine/ops/tuned.h"
 
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include "engine/dispatch.h"
 #include "engine/memory.h"
@@ -17,6 +19,14 @@ namespace {
 namespace gpu = kernels::gpu;
 
 double timed(Device device, const std::function<void()>& run, double give_up) {
+  if (!device.is_gpu()) {
+    using Clock = std::chrono::steady_clock;
+    Clock::time_point begin;
+    return measured_seconds(
+        {[&] { begin = Clock::now(); },
+         [&] { return std::chrono::duration<double>(Clock::now() - begin).count(); }},
+        run, give_up);
+  }
   double seconds = 0;
   with_gpu(device, [&](auto on) {
     gpu::StreamTimer<decltype(on)::backend> timer(on.stream);
@@ -26,14 +36,18 @@ double timed(Device device, const std::function<void()>& run, double give_up) {
   return seconds;
 }
 
-/// Runs candidates one after the other in memory of their own, which is free again at the end.
+/// Runs candidates one after the other; their memory is free again at the end.
 class Trial {
  public:
-  Trial(Device device, const TunedWork& work) : device_(device), work_(work), pool_(device) {}
+  Trial(Device device, const TunedWork& work) : device_(device), work_(work) {
+    if (device.is_gpu()) pool_.emplace(device);
+  }
 
   double seconds(const TuningCandidate& candidate) {
+    const MemoryPurposeScope purpose(MemoryPurpose::scratch);
     // Other memory than that of the pass around: a recorded step keeps what it was given.
-    const MemoryPool::Scope scope(pool_);
+    std::optional<MemoryPool::Scope> scope;
+    if (pool_) scope.emplace(*pool_);
     const auto index = static_cast<size_t>(&candidate - work_.candidates.data());
     Tensor& out = index == 0 ? expected_ : found_;
     if (!out) out = Tensor::empty({work_.outputs}, DType::f32, device_);
@@ -53,6 +67,7 @@ class Trial {
   static constexpr double kGiveUp = 3;
 
   double sum_of_squares(const Tensor& x) const {
+    if (!device_.is_gpu()) return kernels::cpu::sum_of_squares(x.numel(), x.data<float>());
     Tensor result = Tensor::zeros({1}, DType::f64, device_);
     Tensor room =
         Tensor::zeros({static_cast<int64_t>(gpu::kReductionWorkspace)}, DType::u8, device_);
@@ -77,7 +92,7 @@ class Trial {
 
   Device device_;
   const TunedWork& work_;
-  MemoryPool pool_;
+  std::optional<MemoryPool> pool_;
   Tensor expected_, found_;
   double norm_ = std::numeric_limits<double>::quiet_NaN();
   double best_ = std::numeric_limits<double>::infinity();

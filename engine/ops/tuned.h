@@ -8,7 +8,7 @@
 
 namespace frcnn {
 
-/// Work on a GPU that several kernels can do, in float32 maps and matrices.
+/// Work that several kernels can do, in float32 maps and matrices.
 struct TunedWork {
   TuningKey key;
   std::vector<TuningCandidate> candidates;  ///< the first is the choice of the fixed rules
