@@ -4,7 +4,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/bench/measure.h"
 #include "apps/commands.h"
+#include "apps/op_device.h"
 #include "apps/program_device.h"
 #include "apps/terminal.h"
 #include "data/files.h"
@@ -22,6 +24,7 @@ using Json = nlohmann::ordered_json;
 
 struct BackboneArguments {
   std::string file, cut, input, out;
+  double seconds = 0;
   bool json = false, all = false;
 };
 
@@ -75,7 +78,8 @@ std::string npy_bytes(const Tensor& values) {
   return bytes;
 }
 
-void run(const BackboneArguments& arguments, const ImportedNetwork& imported) {
+/// Writes the map of arguments.input; with --seconds, how long it takes.
+bench::Timing run(const BackboneArguments& arguments, const ImportedNetwork& imported) {
   const auto file = WeightFile::open(arguments.input);
   check(file->entries().size() == 1, "{}: expected one array (N, C, H, W), found {}",
         arguments.input, file->entries().size());
@@ -85,7 +89,11 @@ void run(const BackboneArguments& arguments, const ImportedNetwork& imported) {
   NetworkLayers layers(imported.network, "backbone.", Initializer{}, parameters);
   layers.load(imported.values);
   const Tape::NoGrad inference;
-  write_file(arguments.out, npy_bytes(layers.forward(images.to(device), false)));
+  const Tensor pictures = images.to(device);
+  write_file(arguments.out, npy_bytes(layers.forward(pictures, false)));
+  if (arguments.seconds <= 0) return {};
+  return bench::measure(
+      ops::memory_of(op_device()), [&] { layers.forward(pictures, false); }, arguments.seconds);
 }
 
 int backbone(const BackboneArguments& arguments) {
@@ -127,7 +135,15 @@ int backbone(const BackboneArguments& arguments) {
     json["cut"]["node"] = network.cut;
     json["cut"]["steps"] = network.nodes.size();
     json["cut"]["weights"] = weights_of(imported);
-    if (!arguments.input.empty()) run(arguments, imported);
+    if (!arguments.input.empty()) {
+      const bench::Timing time = run(arguments, imported);
+      if (time.samples > 0) {
+        text += fmt::format("forward: {:.4g} ms (median of {} runs, {:.4g} .. {:.4g})\n",
+                            time.median * 1e3, time.samples, time.low * 1e3, time.high * 1e3);
+        json["forward_ms"] = time.median * 1e3;
+        json["quartiles_ms"] = {time.low * 1e3, time.high * 1e3};
+      }
+    }
   } else {
     check(arguments.input.empty(), "{}: no map of stride 16 or 32; --cut chooses another",
           arguments.file);
@@ -153,6 +169,8 @@ void add_backbone(CLI::App& app, Action& action) {
           "as .npy, .npz or .safetensors")
       ->type_name("ARRAY");
   command->add_option("--out", a->out, "where the map goes, as .npy")->type_name("FILE");
+  command->add_option("--seconds", a->seconds, "with --run: also measure the time for so long")
+      ->check(CLI::Range(1e-4, 100.0));
   command->add_flag("--json", a->json, "print as JSON");
   command->footer("Example: frcnn backbone resnet18.onnx");
   command->callback([&action, a] { action = [a] { return backbone(*a); }; });

@@ -70,21 +70,20 @@ std::string axes(const Frame& f, const Chart& chart) {
                            f.width - f.right, f.height - 4, escape_html(chart.x_label));
 }
 
-/// Mean of neighbours: a window of a twentieth of the points.
+/// Mean of neighbours, a twentieth of the points at most; not across points that are not finite.
 std::vector<double> running_mean(const std::vector<double>& values) {
   const auto count = static_cast<int64_t>(values.size());
   const int64_t half = std::max<int64_t>(1, count / 40);
-  std::vector<double> means(values.size());
+  const auto at = [&](int64_t i) { return values[static_cast<size_t>(i)]; };
+  std::vector<double> means = values;
   for (int64_t i = 0; i < count; ++i) {
+    if (!std::isfinite(at(i))) continue;
+    int64_t first = i, last = i;
+    while (first > std::max<int64_t>(0, i - half) && std::isfinite(at(first - 1))) --first;
+    while (last < std::min(count - 1, i + half) && std::isfinite(at(last + 1))) ++last;
     double sum = 0;
-    int64_t n = 0;
-    for (int64_t j = std::max<int64_t>(0, i - half); j <= std::min(count - 1, i + half); ++j) {
-      if (!std::isfinite(values[static_cast<size_t>(j)])) continue;
-      sum += values[static_cast<size_t>(j)];
-      ++n;
-    }
-    means[static_cast<size_t>(i)] =
-        n ? sum / static_cast<double>(n) : std::numeric_limits<double>::quiet_NaN();
+    for (int64_t j = first; j <= last; ++j) sum += at(j);
+    means[static_cast<size_t>(i)] = sum / static_cast<double>(last - first + 1);
   }
   return means;
 }
@@ -95,11 +94,9 @@ std::string path(const Frame& f, const std::vector<double>& x, const std::vector
   std::string d;
   const size_t stride = std::max<size_t>(1, x.size() / 400);
   bool pen_down = false;
-  for (size_t i = 0; i < x.size(); i += stride) {
-    if (!std::isfinite(y[i])) {
-      pen_down = false;
-      continue;
-    }
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (!std::isfinite(y[i])) pen_down = false;
+    if (!std::isfinite(y[i]) || (pen_down && i % stride != 0)) continue;
     d += fmt::format("{}{:.1f} {:.1f}", pen_down ? "L" : "M", f.px(x[i]), f.py(y[i]));
     pen_down = true;
   }

@@ -10,7 +10,7 @@ struct Series {
   std::string name;
   std::vector<double> x, y;
   bool markers = false;     ///< a dot at each point
-  bool smooth = false;      ///< a running mean over the faint raw values
+  bool smooth = false;      ///< a running mean over the faint raw values, per unbroken piece
   std::string colour = {};  ///< CSS; empty: the next of the six colours
   std::string id = {};      ///< data-id of the curve, for scripts of the page
 };

@@ -4,6 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/bench/measure.h"
 #include "apps/commands.h"
 #include "apps/engine_choice.h"
 #include "apps/op_device.h"
@@ -12,6 +13,7 @@
 #include "apps/ops/desk.h"
 #include "apps/ops/listing.h"
 #include "apps/ops/random_case.h"
+#include "kernels/launch/parallel.h"
 
 namespace frcnn::apps {
 namespace {
@@ -20,6 +22,7 @@ struct OpArguments {
   std::string name, in, out, version, compare;
   std::vector<std::string> settings;
   int64_t random = -1, cases = 200, seed = 1;
+  double seconds = 0;
   bool list = false, json = false, markdown = false;
 };
 
@@ -36,10 +39,35 @@ int run_file(const OpArguments& a, const ops::Operation& op) {
     const auto [name, value] = ops::parse_setting(op, setting);
     given.params[name] = value;
   }
+  ops::Desk desk(op, given, choice);
+  op.prepare(desk);
+  for (const ops::Pass& pass : desk.passes()) pass.run();
   ops::Case result;
-  result.arrays = ops::run_case(op, given, choice);
+  result.arrays = desk.results();
   ops::write_case(a.out, op, result);
+  // Measured last: a pass that updates its arrays goes on from where it was.
+  nlohmann::ordered_json times = nlohmann::ordered_json::array();
+  if (a.seconds > 0)
+    for (const ops::Pass& pass : desk.passes()) {
+      const bench::Timing time = bench::measure(desk.memory(), pass.run, a.seconds);
+      times.push_back({{"pass", pass.name},
+                       {"version", pass.version},
+                       {"median_ms", time.median * 1e3},
+                       {"quartiles_ms", {time.low * 1e3, time.high * 1e3}},
+                       {"least_ms", time.least * 1e3},
+                       {"samples", time.samples}});
+    }
+  if (a.json && a.seconds > 0)
+    std::printf("%s\n",
+                nlohmann::ordered_json{
+                    {"operation", op.name}, {"threads", kernels::num_threads()}, {"passes", times}}
+                    .dump()
+                    .c_str());
   if (a.json) return kDone;
+  for (const auto& time : times)
+    std::printf("%-20s %-8s %.4g ms (median of %d samples)\n",
+                time["pass"].get<std::string>().c_str(), time["version"].get<std::string>().c_str(),
+                time["median_ms"].get<double>(), time["samples"].get<int>());
   for (const auto& [name, array] : result.arrays)
     std::printf("%-20s %-8s %s\n", name.c_str(), ops::type_name(array.type()),
                 ops::extent_text(array.extent()).c_str());
@@ -158,6 +186,8 @@ void add_op(CLI::App& app, Action& action) {
   op->add_option("--seed", a->seed, "of the first of them")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  op->add_option("--seconds", a->seconds, "with --in: also measure each pass for so long")
+      ->check(CLI::Range(1e-4, 100.0));
   op->add_flag("--json", a->json, "print JSON");
   op->add_flag("--markdown", a->markdown, "print the tables of docs/kernels/README.md");
   op->callback([&action, a] { action = [a] { return run_op(*a); }; });

@@ -1,6 +1,7 @@
 #include "apps/report.h"
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "apps/chart.h"
@@ -51,11 +52,35 @@ std::string facts(const Config& config, const LogTable& log, const Json& validat
   return html + "</section>\n";
 }
 
-/// A loss of the log over its steps.
+/// A loss of the log over its steps. Stages of a training are curves of their own, without a line
+/// from one to the next; a stage that has no such loss (0 all the time) has no curve.
 Series loss_series(const LogTable& log, const char* column, const char* name) {
-  const auto *steps = log.find("step"), *values = log.find(column);
+  const auto *steps = log.find("step"), *values = log.find(column), *stages = log.find("stage");
   if (!steps || !values) return {name, {}, {}};
-  return {name, *steps, *values, false, true};
+  Series series{name, {}, {}, false, true};
+  const size_t count = values->size();
+  for (size_t first = 0, last = 0; first < count; first = last) {
+    last = count;
+    if (stages) {
+      const double stage = (*stages)[first];
+      last = first;
+      while (last < count && (*stages)[last] == stage) ++last;
+    }
+    const bool several = first > 0 || last < count;
+    const bool trained = std::any_of(values->begin() + static_cast<std::ptrdiff_t>(first),
+                                     values->begin() + static_cast<std::ptrdiff_t>(last),
+                                     [](double value) { return value != 0; });
+    if (several && !trained) continue;
+    if (!series.x.empty()) {
+      series.x.push_back((*steps)[first]);
+      series.y.push_back(std::numeric_limits<double>::quiet_NaN());
+    }
+    series.x.insert(series.x.end(), steps->begin() + static_cast<std::ptrdiff_t>(first),
+                    steps->begin() + static_cast<std::ptrdiff_t>(last));
+    series.y.insert(series.y.end(), values->begin() + static_cast<std::ptrdiff_t>(first),
+                    values->begin() + static_cast<std::ptrdiff_t>(last));
+  }
+  return series;
 }
 
 std::string loss_charts(const LogTable& log) {

@@ -28,6 +28,8 @@ std::string found(const toml::node& node) {
   node.visit([&](const auto& value) {
     if constexpr (std::is_same_v<std::decay_t<decltype(value)>, toml::value<bool>>)
       text << (value.get() ? "true" : "false");
+    else if constexpr (std::is_same_v<std::decay_t<decltype(value)>, toml::value<double>>)
+      text << fmt::format("{}", value.get());  // toml++ writes 17 digits
     else
       text << value;
   });

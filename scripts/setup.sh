@@ -25,7 +25,7 @@ packages=(
   libzip-dev           # torch, Keras 3 and NumPy archives
   libprotobuf-dev protobuf-compiler libonnx-dev  # ONNX and Caffe files
 )
-dev_packages=(clang-format-14 clang-tidy-14 libomp-14-dev ffmpeg)
+dev_packages=(clang-format-14 clang-tidy-14 libomp-14-dev ffmpeg valgrind)
 fuzz_packages=(clang-14 libclang-rt-14-dev libomp-14-dev)
 
 list_only=false

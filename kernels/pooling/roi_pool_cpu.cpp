@@ -1,5 +1,6 @@
-// RoI max pooling: one task per RoI and group of 16 channels; the maxima of all bins gather in a
-// small tile, which is then turned into rows of the plain output.
+// RoI max pooling: one task per group of 16 channels and RoI; the maxima of all bins gather in a
+// small tile, which is then turned into rows of the plain output. A group's part of the map stays
+// in the cache while all RoIs pass over it.
 #include "kernels/pooling/roi_pool.h"
 
 #include <algorithm>
@@ -44,8 +45,16 @@ std::vector<Range> make_bins(int64_t rois_count, const T* rois, int axis, double
   return ranges;
 }
 
+/// Whether some number is NaN: if not, nobody needs to look for it in each bin again.
+template <typename T>
+FRCNN_SIMD bool has_nan(int64_t count, const T* x) {
+  int found = 0;
+  for (int64_t i = 0; i < count; ++i) found |= x[i] != x[i] ? 1 : 0;
+  return found != 0;
+}
+
 /// All bins of one RoI for 16 channels.
-template <typename T, bool kArgmax>
+template <typename T, bool kArgmax, bool kNan>
 FRCNN_SIMD void pool_group(const RoiPoolParams& p, const Range* rows, const Range* columns,
                            const T* x, int64_t row_stride, int64_t pixel_stride, int64_t width,
                            int64_t channels, T* tile, typename Simd<T, kLanes>::Int* tile_at, T* y,
@@ -56,9 +65,9 @@ FRCNN_SIMD void pool_group(const RoiPoolParams& p, const Range* rows, const Rang
       const int64_t bin = (i * p.pooled_w + j) * kLanes;
       WindowMax<T, kLanes> best;
       if (h.begin < h.end && w.begin < w.end) {
-        window_max<T, kLanes, kArgmax>(x + h.begin * row_stride + w.begin * pixel_stride,
-                                       row_stride, pixel_stride, h.end - h.begin, w.end - w.begin,
-                                       h.begin * width + w.begin, width, best);
+        window_max<T, kLanes, kArgmax, kNan>(
+            x + h.begin * row_stride + w.begin * pixel_stride, row_stride, pixel_stride,
+            h.end - h.begin, w.end - w.begin, h.begin * width + w.begin, width, best);
       } else {
         best.set(T(0), -1);
       }
@@ -70,7 +79,7 @@ FRCNN_SIMD void pool_group(const RoiPoolParams& p, const Range* rows, const Rang
   if (kArgmax) tile_to_rows(channels, bins, tile_at, argmax);
 }
 
-template <typename T, bool kArgmax>
+template <typename T, bool kArgmax, bool kNan>
 void pool_all(const LaneGroups& map, const RoiPoolParams& p, int64_t rois_count, const T* x,
               const T* rois, const std::vector<Range>& rows, const std::vector<Range>& columns,
               T* y, int32_t* argmax) {
@@ -80,15 +89,16 @@ void pool_all(const LaneGroups& map, const RoiPoolParams& p, int64_t rois_count,
     std::vector<T> tile(static_cast<size_t>(bins * kLanes));
     std::vector<Int> tile_at(kArgmax ? tile.size() : 0);
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t r = task / groups, group = task % groups;
+      const int64_t r = task % rois_count, group = task / rois_count;
       const int64_t here = std::min(kLanes, channels - group * kLanes);
       if (here <= 0) continue;
       const int64_t out = (r * channels + group * kLanes) * bins;
-      pool_group<T, kArgmax>(p, &rows[static_cast<size_t>(r * p.pooled_h)],
-                             &columns[static_cast<size_t>(r * p.pooled_w)],
-                             x + map.at(static_cast<int64_t>(rois[r * 5]), group), map.row_stride(),
-                             map.pixel_stride(), map.layout.w, here, tile.data(), tile_at.data(),
-                             y + out, kArgmax ? argmax + out : nullptr);
+      pool_group<T, kArgmax, kNan>(p, &rows[static_cast<size_t>(r * p.pooled_h)],
+                                   &columns[static_cast<size_t>(r * p.pooled_w)],
+                                   x + map.at(static_cast<int64_t>(rois[r * 5]), group),
+                                   map.row_stride(), map.pixel_stride(), map.layout.w, here,
+                                   tile.data(), tile_at.data(), y + out,
+                                   kArgmax ? argmax + out : nullptr);
     }
   });
 }
@@ -111,10 +121,18 @@ void roi_pool_forward(const MapLayout& x_layout, const RoiPoolParams& p, int64_t
   const LaneGroups map(roi_layout(x_layout));
   const auto rows = make_bins(rois_count, rois, 1, p.scale_y, p.pooled_h, x_layout.h);
   const auto columns = make_bins(rois_count, rois, 0, p.scale_x, p.pooled_w, x_layout.w);
-  if (argmax)
-    pool_all<T, true>(map, p, rois_count, blocked, rois, rows, columns, y, argmax);
-  else
-    pool_all<T, false>(map, p, rois_count, blocked, rois, rows, columns, y, nullptr);
+  const bool nan =
+      parallel_reduce<int>(map.layout.size(), 1 << 16, [&](int64_t begin, int64_t end) {
+        return has_nan(end - begin, blocked + begin) ? 1 : 0;
+      }) > 0;
+  const auto run = [&](auto with_argmax, auto with_nan) {
+    pool_all<T, with_argmax.value, with_nan.value>(map, p, rois_count, blocked, rois, rows, columns,
+                                                   y, argmax);
+  };
+  const auto choose = [&](auto with_argmax) {
+    nan ? run(with_argmax, std::true_type{}) : run(with_argmax, std::false_type{});
+  };
+  argmax ? choose(std::true_type{}) : choose(std::false_type{});
 }
 
 template <typename T>

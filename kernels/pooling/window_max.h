@@ -34,8 +34,9 @@ struct WindowMax {
   }
 };
 
-/// Window of `rows` x `columns` pixels, both > 0, whose first pixel is at `x`.
-template <typename T, int N, bool kIndex>
+/// Window of `rows` x `columns` pixels, both > 0, whose first pixel is at `x`. Without kNan the
+/// pixels must be numbers: nearly half the work is looking for NaN.
+template <typename T, int N, bool kIndex, bool kNan = true>
 FRCNN_INLINE void window_max(const T* x, int64_t row_stride, int64_t pixel_stride, int64_t rows,
                              int64_t columns, int64_t first, int64_t index_stride,
                              WindowMax<T, N>& best) {
@@ -55,10 +56,10 @@ FRCNN_INLINE void window_max(const T* x, int64_t row_stride, int64_t pixel_strid
         // Two selections: a combined condition would not stay in the mask registers.
         if (kIndex) {
           best.at[k] = value > best.max[k] ? here : best.at[k];
-          best.at[k] = value != value ? here : best.at[k];
+          if (kNan) best.at[k] = value != value ? here : best.at[k];
         }
         best.max[k] = value > best.max[k] ? value : best.max[k];
-        best.max[k] = value != value ? value : best.max[k];
+        if (kNan) best.max[k] = value != value ? value : best.max[k];
       }
     }
 }

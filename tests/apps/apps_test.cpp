@@ -1,5 +1,6 @@
 #include <cmath>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "apps/chart.h"
@@ -65,6 +66,23 @@ TEST_CASE("a chart escapes its texts and breaks its line where a value is not fi
   const std::string path = html.substr(html.find("<path"));
   const std::string d = path.substr(0, path.find("/>"));
   CHECK(std::count(d.begin(), d.end(), 'M') == 2);
+}
+
+TEST_CASE("a smoothed curve has no mean across a break") {
+  Series steps{"stages", {}, {}};
+  steps.smooth = true;
+  for (int i = 0; i < 41; ++i) {
+    steps.x.push_back(i);
+    steps.y.push_back(i == 20 ? NAN : double(i > 20));
+  }
+  const std::string html = chart_html({"step", {steps}}, "stages");
+  const std::string line = html.substr(html.find("<path class='line'"));
+  const std::string d = line.substr(line.find("d='") + 3, line.find("'/>") - line.find("d='"));
+  std::set<std::string> heights;  // M12.0 34.5L13.1 34.5...
+  for (size_t at = d.find(' '); at != std::string::npos && at < d.find("'");
+       at = d.find(' ', at + 1))
+    heights.insert(d.substr(at + 1, d.find_first_of("LM'", at) - at - 1));
+  CHECK(heights.size() == 2);
 }
 
 TEST_CASE("a log window goes through a checkpoint") {

@@ -172,6 +172,8 @@ TEST_CASE("options: relations between options are checked") {
   CHECK(refusal("[rpn]\nwindow = 2\n") == "c.toml: rpn.window = 2 must be odd");
   CHECK(refusal("", {"preprocess.shorter_side=2000"}).find("longer_side = 1000") !=
         std::string::npos);
+  CHECK(refusal("[optimizer]\nlr = -0.1\n") ==
+        "c.toml:2: optimizer.lr must be 0 to 10, found -0.1");
   CHECK(refusal("[backbone]\ntiny_strides = [1]\n").find("tiny_channels has 7 values") !=
         std::string::npos);
   CHECK(refusal("[roi]\nbackground_low = 0.6\n").find("roi.background_low") != std::string::npos);
