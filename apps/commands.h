@@ -35,6 +35,7 @@ void add_replay(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_import(CLI::App& app, Action& action);
 void add_export(CLI::App& app, Action& action);
+void add_quantize(CLI::App& app, Action& action);
 void add_op(CLI::App& app, Action& action);
 
 /// `frcnn <arguments>`: reads the command line, runs the command, prints errors as one line

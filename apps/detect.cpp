@@ -8,10 +8,10 @@
 
 #include "apps/commands.h"
 #include "apps/detect_output.h"
+#include "apps/load_detector.h"
 #include "apps/model_file.h"
 #include "apps/picture_list.h"
 #include "apps/picture_stream.h"
-#include "apps/program_device.h"
 #include "apps/stop_signal.h"
 #include "apps/terminal.h"
 #include "kernels/launch/check.h"
@@ -137,8 +137,7 @@ class DetectRun {
 };
 
 int detect(const DetectArguments& arguments) {
-  Detector detector =
-      Detector::load(model_file(arguments.model), arguments.settings, program_device().device);
+  Detector detector = load_detector(model_file(arguments.model), arguments.settings);
   detector.require_head(arguments.model);
   detector.require_rpn(arguments.model);
   if (arguments.score >= 0) detector.set_score_threshold(arguments.score);

@@ -8,6 +8,7 @@
 #include "apps/data_option.h"
 #include "apps/dataset_io.h"
 #include "apps/evaluation.h"
+#include "apps/load_detector.h"
 #include "apps/model_file.h"
 #include "apps/program_device.h"
 #include "apps/proposals.h"
@@ -30,7 +31,7 @@ struct EvalArguments {
 
 int eval(const EvalArguments& arguments) {
   const auto file = model_file(arguments.model);
-  const Detector detector = Detector::load(file, arguments.settings, program_device().device);
+  const Detector detector = load_detector(file, arguments.settings);
   detector.require_head(file.string());
   if (arguments.proposals.empty()) detector.require_rpn(file.string());
   const DataConfig& config = detector.config().data;

@@ -63,7 +63,7 @@ constexpr Format kFormats[] = {
 int export_model(const ExportArguments& a) {
   if (a.format != "onnx" && (a.dynamic || a.height > 0 || a.width > 0))
     throw UsageError("--height, --width and --dynamic belong to --format onnx");
-  const Detector detector = Detector::load(model_file(a.model), a.overrides);
+  const Detector detector = Detector::load(model_file(a.model), a.overrides, {}, /*as_float=*/true);
   if (a.format != "safetensors") {  // which keeps weights, whatever they are
     detector.require_head(a.model);
     detector.require_rpn(a.model);

@@ -15,6 +15,7 @@
 #include "data/yolo.h"
 #include "kernels/launch/check.h"
 #include "model/options.h"
+#include "model/quantize.h"
 #include "weights/checkpoint.h"
 
 namespace frcnn::apps {
@@ -63,10 +64,11 @@ Findings inspect_checkpoint(const fs::path& file, bool tensors) {
       "buffers     {} tensors\noptimiser   {} tensors, {} numbers\naverages    {} tensors\n"
       "pictures    {}, scale {:g}, mean {:g} {:g} {:g}, stddev {:g} {:g} {:g}, shorter side {}, "
       "longer at most {}\n",
-      file.string(), kCheckpointVersion, c.program_version, config.model.backbone.name,
+      file.string(), c.format_version(), c.program_version, config.model.backbone.name,
       c.classes.size(), classes, c.parameters.size(), elements(c.parameters), c.buffers.size(),
       c.optimizer.size(), elements(c.optimizer), c.averages.size(), p.channels, p.scale, p.mean[0],
       p.mean[1], p.mean[2], p.stddev[0], p.stddev[1], p.stddev[2], p.shorter_side, p.longer_side);
+  if (is_int8(c)) out.text += fmt::format("precision   {}\n", int8_text(c));
   Json training = Json::object();
   for (const auto& [key, value] : c.training) {
     std::visit([&, &name = key](const auto& v) { training[name] = v; }, value);
@@ -81,7 +83,7 @@ Findings inspect_checkpoint(const fs::path& file, bool tensors) {
                               tensor.shape().string());
   out.json = {{"kind", "checkpoint"},
               {"file", file.string()},
-              {"format_version", kCheckpointVersion},
+              {"format_version", c.format_version()},
               {"program_version", c.program_version},
               {"classes", c.classes},
               {"training", training},
@@ -90,6 +92,8 @@ Findings inspect_checkpoint(const fs::path& file, bool tensors) {
               {"buffers", tensor_list(c.buffers)},
               {"optimizer", tensor_list(c.optimizer)},
               {"averages", tensor_list(c.averages)},
+              {"int8", tensor_list(c.int8.tensors)},
+              {"precision", is_int8(c) ? int8_text(c) : "f32"},
               {"config", c.config}};
   return out;
 }

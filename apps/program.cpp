@@ -28,11 +28,12 @@ void print_warning(const std::string& text) {
 
 struct Globals {
   int threads = 0;
-  std::string memory_limit, device = "auto", math, tuning;
+  std::string memory_limit, device = "auto", math, cpu_math = "f32", tuning;
 
   void apply() const {
     if (threads > 0) kernels::set_num_threads(threads);
     request_gpu_math(math);
+    request_cpu_math(cpu_math);
     set_tuning({.measure = tuning != "off",
                 .cpu = !tuning.empty() && tuning != "off",
                 .file = tuning == "off" ? "" : tuning,
@@ -41,6 +42,7 @@ struct Globals {
                 .stopwatch = nullptr});
     std::vector<std::string> inherited;
     if (!math.empty()) inherited.insert(inherited.end(), {"--gpu-math", math});
+    if (cpu_math != "f32") inherited.insert(inherited.end(), {"--cpu-math", cpu_math});
     if (!tuning.empty()) inherited.insert(inherited.end(), {"--tuning", tuning});
     if (!memory_limit.empty()) inherited.insert(inherited.end(), {"--mem-limit", memory_limit});
     set_inherited_arguments(std::move(inherited));
@@ -94,6 +96,11 @@ int run_program(int argc, const char* const* argv) {
          "factors of convolutions and dense layers on a GPU: f32, or tf32 or bf16 on tensor "
          "cores; default: f32, in training what train.precision says")
       ->type_name("TYPE");
+  app.add_option("--cpu-math", globals.cpu_math,
+                 "convolutions and dense layers of a detector on the CPU: f32, or bf16 where the "
+                 "processor multiplies bfloat16 numbers (docs/quantization.md)")
+      ->type_name("TYPE")
+      ->capture_default_str();
   app.add_option(
          "--tuning", globals.tuning,
          "file that remembers which kernels were measured to be the fastest, or off: fixed "
@@ -107,9 +114,9 @@ int run_program(int argc, const char* const* argv) {
   app.require_subcommand(0, 1);
   Action action;
   for (const auto& add :
-       {add_train, add_eval, add_propose, add_score, add_detect, add_show, add_why, add_inspect,
-        add_doctor, add_convert, add_backbone, add_sweep, add_synth, add_report, add_replay,
-        add_bench, add_op, add_import, add_export})
+       {add_train,   add_eval,   add_propose, add_score,    add_detect, add_show,    add_why,
+        add_inspect, add_doctor, add_convert, add_backbone, add_sweep,  add_synth,   add_report,
+        add_replay,  add_bench,  add_op,      add_import,   add_export, add_quantize})
     add(app, action);
   app.footer("Every command has --help. Exit codes: 0 done, 1 failed, 2 wrong usage.");
   try {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/memory.h"
+#include "kernels/launch/check.h"
 
 namespace frcnn::apps {
 namespace {
@@ -19,6 +20,11 @@ Request& request() {
 }
 std::optional<GpuMath>& math_request() {
   static std::optional<GpuMath> instance;
+  return instance;
+}
+
+std::string& cpu_math_request() {
+  static std::string instance = "f32";
   return instance;
 }
 
@@ -52,6 +58,16 @@ void request_gpu_math(const std::string& name) {
 
 std::optional<GpuMath> requested_gpu_math() {
   return math_request();
+}
+
+void request_cpu_math(const std::string& name) {
+  if (name != "f32" && name != "bf16")
+    throw UsageError(fmt::format("--cpu-math {}: expected f32 or bf16", name));
+  cpu_math_request() = name;
+}
+
+const std::string& requested_cpu_math() {
+  return cpu_math_request();
 }
 
 const DeviceChoice& program_device() {

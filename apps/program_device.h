@@ -22,6 +22,11 @@ void request_gpu_math(const std::string& name);
 /// What --gpu-math said; nullopt where it was not given, so that train.precision counts.
 std::optional<GpuMath> requested_gpu_math();
 
+/// Keeps what --cpu-math said: "f32" or "bf16"; UsageError for other words.
+void request_cpu_math(const std::string& name);
+/// "f32" where it was not given.
+const std::string& requested_cpu_math();
+
 /// What --device said, "auto" where it was not given.
 const std::string& requested_device();
 

@@ -6,8 +6,8 @@
 #include "apps/commands.h"
 #include "apps/data_option.h"
 #include "apps/dataset_io.h"
+#include "apps/load_detector.h"
 #include "apps/model_file.h"
-#include "apps/program_device.h"
 #include "apps/proposals.h"
 #include "apps/stop_signal.h"
 #include "kernels/launch/check.h"
@@ -25,7 +25,7 @@ struct ProposeArguments {
 
 int propose(const ProposeArguments& arguments) {
   const auto file = model_file(arguments.model);
-  const Detector detector = Detector::load(file, arguments.settings, program_device().device);
+  const Detector detector = load_detector(file, arguments.settings);
   detector.require_rpn(file.string());
   const Dataset dataset = open_for_detector(arguments.data, arguments.split, detector.config().data,
                                             detector.class_names(), arguments.strict);

@@ -200,6 +200,9 @@ void print_summary(const Config& config, const Dataset& training, const Dataset*
 }
 
 int train(const TrainArguments& arguments) {
+  if (requested_cpu_math() != "f32")
+    throw UsageError(fmt::format("--cpu-math {}: is for inference; training has train.precision",
+                                 requested_cpu_math()));
   if (arguments.serve) port_of(*arguments.serve);  // a mistake in it shows before any work
   const RunFolder folder(arguments.out);
   check_arguments(folder, arguments);

@@ -6,8 +6,8 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/load_detector.h"
 #include "apps/model_file.h"
-#include "apps/program_device.h"
 #include "apps/stop_signal.h"
 #include "apps/terminal.h"
 #include "apps/why_text.h"
@@ -56,7 +56,7 @@ ExplainedPicture explain(const Detector& detector, const Dataset& dataset, size_
 
 int why(const WhyCommand& command) {
   const fs::path file = model_file(command.source.model);
-  Detector detector = Detector::load(file, command.source.settings, program_device().device);
+  Detector detector = load_detector(file, command.source.settings);
   detector.require_head(file.string());
   detector.require_rpn(file.string());
   detector.set_score_threshold(command.score);

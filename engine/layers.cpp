@@ -1,5 +1,7 @@
 #include "engine/layers.h"
 
+#include <cmath>
+
 #include "engine/ops/linear.h"
 
 namespace frcnn {
@@ -15,11 +17,14 @@ Conv2d::Conv2d(Parameters& parameters, const std::string& name, int64_t in_chann
                const Initializer& initializer, bool bias)
     : weight_(parameters.create(name + ".weight", {out_channels, in_channels, kernel, kernel},
                                 ParameterKind::weight, initializer)),
-      options_(options) {
+      options_(options),
+      reduced_(parameters.reduced_layer(name + ".weight")) {
   if (bias) bias_ = parameters.create(name + ".bias", {out_channels}, ParameterKind::bias, kZero);
 }
 
 Tensor Conv2d::forward(const Tensor& x) const {
+  reduced_->see(x);
+  if (reduced_->active()) return forward_reduced(x, nullptr, nullptr);
   return conv2d(x, weight_, bias_, options_, packed_.get());
 }
 
@@ -29,13 +34,25 @@ Tensor Conv2d::forward_unpadded(const Tensor& x) const {
   return conv2d(x, weight_, bias_, options, packed_.get());
 }
 
+Tensor Conv2d::forward_reduced(const Tensor& x, const BatchNorm* norm,
+                               const ReducedLayer* next) const {
+  return reduced_->conv2d(x, weight_, bias_, options_, norm, next);
+}
+
 Linear::Linear(Parameters& parameters, const std::string& name, int64_t in, int64_t out, bool relu,
                const Initializer& initializer)
     : weight_(parameters.create(name + ".weight", {out, in}, ParameterKind::weight, initializer)),
       bias_(parameters.create(name + ".bias", {out}, ParameterKind::bias, kZero)),
-      relu_(relu) {}
+      relu_(relu),
+      reduced_(parameters.reduced_layer(name + ".weight")) {}
+
+Tensor Linear::forward_reduced(const Tensor& x, const ReducedLayer* next) const {
+  return reduced_->linear(x, weight_, bias_, relu_, next);
+}
 
 Tensor Linear::forward(const Tensor& x) const {
+  reduced_->see(x);
+  if (reduced_->active()) return forward_reduced(x, nullptr);
   return linear(x, weight_, bias_, relu_, packed_.get());
 }
 
@@ -51,6 +68,18 @@ BatchNorm::BatchNorm(Parameters& parameters, const std::string& name, int64_t ch
 
 Tensor BatchNorm::forward(const Tensor& x, bool training) const {
   return batch_norm(x, tensors_, params_, training);
+}
+
+void BatchNorm::inference_form(std::vector<float>& factor, std::vector<float>& summand) const {
+  const auto gamma = tensors_.gamma.span<float>(), beta = tensors_.beta.span<float>(),
+             mean = tensors_.running_mean.span<float>(), var = tensors_.running_var.span<float>();
+  factor.resize(gamma.size());
+  summand.resize(gamma.size());
+  for (size_t c = 0; c < gamma.size(); ++c) {
+    const double k = gamma[c] / std::sqrt(double{var[c]} + params_.epsilon);
+    factor[c] = static_cast<float>(k);
+    summand[c] = static_cast<float>(beta[c] - mean[c] * k);
+  }
 }
 
 }  // namespace frcnn

@@ -6,6 +6,7 @@
 #include "engine/ops/norm.h"
 #include "engine/packed_weights.h"
 #include "engine/parameters.h"
+#include "engine/reduced_layer.h"
 
 namespace frcnn {
 
@@ -18,10 +19,15 @@ class Conv2d {
   Tensor forward(const Tensor& x) const;
   /// The same without padding: on x (N, C, k, k), the filter at one place.
   Tensor forward_unpadded(const Tensor& x) const;
+  /// For active reduced(): the layer and the batch norm behind it (or nullptr), with a result that
+  /// `next` reads (ReducedLayer::conv2d()).
+  Tensor forward_reduced(const Tensor& x, const BatchNorm* norm, const ReducedLayer* next) const;
+  const ReducedLayer& reduced() const { return *reduced_; }
 
  private:
   Tensor weight_, bias_;
   Conv2dOptions options_;
+  std::shared_ptr<ReducedLayer> reduced_;
   std::shared_ptr<PackedWeights> packed_ = std::make_shared<PackedWeights>();
 };
 
@@ -31,10 +37,14 @@ class Linear {
   Linear(Parameters& parameters, const std::string& name, int64_t in, int64_t out, bool relu,
          const Initializer& initializer);
   Tensor forward(const Tensor& x) const;
+  /// For active reduced(): a result that `next` reads; float32 without one.
+  Tensor forward_reduced(const Tensor& x, const ReducedLayer* next) const;
+  const ReducedLayer& reduced() const { return *reduced_; }
 
  private:
   Tensor weight_, bias_;
   bool relu_;
+  std::shared_ptr<ReducedLayer> reduced_;
   std::shared_ptr<PackedWeights> packed_ = std::make_shared<PackedWeights>();
 };
 
@@ -45,6 +55,9 @@ class BatchNorm {
   BatchNorm(Parameters& parameters, const std::string& name, int64_t channels, bool relu);
   /// `training`: normalise with the batch's statistics and update the running ones.
   Tensor forward(const Tensor& x, bool training) const;
+  /// What it does in inference: y = factor[c] * x + summand[c], with a ReLU behind it if relu().
+  void inference_form(std::vector<float>& factor, std::vector<float>& summand) const;
+  bool relu() const { return params_.relu; }
 
  private:
   BatchNormTensors tensors_;

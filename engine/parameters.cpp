@@ -2,6 +2,7 @@
 
 #include "engine/dispatch.h"
 #include "engine/memory.h"
+#include "engine/reduced_layer.h"
 #include "kernels/random/init.h"
 
 namespace frcnn {
@@ -60,6 +61,12 @@ const Parameter* Parameters::find(const std::string& name) const {
   for (const Parameter& p : all_)
     if (p.name == name) return &p;
   return nullptr;
+}
+
+std::shared_ptr<ReducedLayer> Parameters::reduced_layer(const std::string& weight) {
+  auto& layer = reduced_layers_[weight];
+  if (!layer) layer = std::make_shared<ReducedLayer>();
+  return layer;
 }
 
 void Parameters::set_trainable(const std::string& prefix, bool trainable) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -7,6 +9,8 @@
 #include "kernels/random/philox.h"
 
 namespace frcnn {
+
+class ReducedLayer;
 
 /// Filler of a new weight (kernels/random/init.h).
 struct Initializer {
@@ -52,6 +56,13 @@ class Parameters {
   const Parameter* find(const std::string& name) const;
   /// Sets requires_grad of all parameters (buffers excepted) whose name starts with `prefix`.
   void set_trainable(const std::string& prefix, bool trainable);
+  /// The reduced precision of the layer whose weight has that name (engine/reduced_layer.h): the
+  /// same object for layer and caller, made at the first request.
+  std::shared_ptr<ReducedLayer> reduced_layer(const std::string& weight);
+  /// All that were requested, by the names of their weights.
+  const std::map<std::string, std::shared_ptr<ReducedLayer>>& reduced_layers() const {
+    return reduced_layers_;
+  }
   /// Elements of all weights, biases and scales, buffers not counted, whose name starts with
   /// `prefix`.
   int64_t count(const std::string& prefix = "") const;
@@ -64,6 +75,7 @@ class Parameters {
   bool fill_;
   Device device_;
   std::vector<Parameter> all_;
+  std::map<std::string, std::shared_ptr<ReducedLayer>> reduced_layers_;
 };
 
 }  // namespace frcnn

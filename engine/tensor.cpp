@@ -14,7 +14,10 @@ size_t size_of(DType dtype) {
     case DType::f64:
     case DType::i64:
       return 8;
+    case DType::bf16:
+      return 2;
     case DType::u8:
+    case DType::i8:
       return 1;
   }
   return 0;
@@ -32,6 +35,10 @@ const char* name_of(DType dtype) {
       return "i64";
     case DType::u8:
       return "u8";
+    case DType::i8:
+      return "i8";
+    case DType::bf16:
+      return "bf16";
   }
   return "?";
 }
@@ -173,6 +180,8 @@ FRCNN_INSTANTIATE(double)
 FRCNN_INSTANTIATE(int32_t)
 FRCNN_INSTANTIATE(int64_t)
 FRCNN_INSTANTIATE(uint8_t)
+FRCNN_INSTANTIATE(int8_t)
+FRCNN_INSTANTIATE(kernels::Bfloat16)
 #undef FRCNN_INSTANTIATE
 
 Tensor Tensor::view(const Shape& new_shape) const {

@@ -8,16 +8,19 @@
 #include <vector>
 
 #include "engine/device.h"
+#include "kernels/launch/bfloat16.h"
 #include "kernels/launch/check.h"
 #include "kernels/launch/layout.h"
 
 namespace frcnn {
 
-enum class DType : uint8_t { f32, f64, i32, i64, u8 };
+/// i8 and bf16 are for weights and maps of layers of reduced precision (engine/reduced_layer.h):
+/// hardly any other operation takes them.
+enum class DType : uint8_t { f32, f64, i32, i64, u8, i8, bf16 };
 
 /// Bytes of one element.
 size_t size_of(DType dtype);
-/// "f32", "f64", "i32", "i64", "u8".
+/// "f32", "f64", "i32", "i64", "u8", "i8", "bf16".
 const char* name_of(DType dtype);
 template <typename T>
 constexpr DType dtype_of();
@@ -40,6 +43,14 @@ constexpr DType dtype_of<int64_t>() {
 template <>
 constexpr DType dtype_of<uint8_t>() {
   return DType::u8;
+}
+template <>
+constexpr DType dtype_of<int8_t>() {
+  return DType::i8;
+}
+template <>
+constexpr DType dtype_of<kernels::Bfloat16>() {
+  return DType::bf16;
 }
 
 /// Sizes, slowest first.

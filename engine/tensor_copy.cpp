@@ -21,6 +21,10 @@ void with_type(DType dtype, const F& f) {
       return f(int64_t{});
     case DType::u8:
       return f(uint8_t{});
+    case DType::i8:
+    case DType::bf16:
+      fail("[tensor] {} is neither filled nor converted: only layers of reduced precision use it",
+           name_of(dtype));
   }
 }
 
@@ -104,6 +108,7 @@ FRCNN_INSTANTIATE(double)
 FRCNN_INSTANTIATE(int32_t)
 FRCNN_INSTANTIATE(int64_t)
 FRCNN_INSTANTIATE(uint8_t)
+FRCNN_INSTANTIATE(int8_t)
 #undef FRCNN_INSTANTIATE
 
 Tensor Tensor::clone() const {

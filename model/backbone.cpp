@@ -227,11 +227,28 @@ void Backbone::make_layers(const BackboneConfig& config, Parameters& parameters)
       spec.name, config.frozen_until, names));
 }
 
+const ReducedLayer* Backbone::reader_of(size_t i) const {
+  for (++i; i < layers_.size(); ++i) {
+    if (const auto* conv_layer = std::get_if<ConvLayer>(&layers_[i])) {
+      const ReducedLayer& reduced = conv_layer->conv.reduced();
+      return reduced.active() ? &reduced : nullptr;
+    }
+    if (!std::holds_alternative<kernels::MaxPoolParams>(layers_[i])) return nullptr;
+  }
+  return nullptr;
+}
+
 Tensor Backbone::forward(const Tensor& images, bool training) const {
   if (network_) return network_->forward(images, training && batch_statistics_);
   Tensor x = images;
-  for (const Layer& layer : layers_) {
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
     if (const auto* conv_layer = std::get_if<ConvLayer>(&layer)) {
+      if (conv_layer->conv.reduced().active()) {
+        const BatchNorm* norm = conv_layer->norm.empty() ? nullptr : &conv_layer->norm.front();
+        x = conv_layer->conv.forward_reduced(x, norm, reader_of(i));
+        continue;
+      }
       x = conv_layer->conv.forward(x);
       for (const BatchNorm& norm : conv_layer->norm)
         x = norm.forward(x, training && batch_statistics_);

@@ -76,6 +76,9 @@ class Backbone {
  private:
   void make_layers(const BackboneConfig& config, Parameters& parameters);
   void make_network(const BackboneConfig& config, Parameters& parameters);
+  /// The reduced layer that reads the result of layer `i`, with only max pooling between; nullptr
+  /// for none.
+  const ReducedLayer* reader_of(size_t i) const;
   struct ConvLayer {
     Conv2d conv;
     std::vector<BatchNorm> norm;  // none or one

@@ -4,6 +4,7 @@
 #include "model/faster_rcnn.h"
 #include "model/input.h"
 #include "model/options.h"
+#include "model/quantize.h"
 #include "model/trainer.h"
 
 namespace frcnn {
@@ -12,6 +13,7 @@ struct Detector::Impl {
   Config config;
   std::vector<std::string> classes;
   std::unique_ptr<FasterRcnn> model;
+  std::string precision = "f32";
 };
 
 Detector::Detector(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -37,7 +39,7 @@ void check_settings(const std::vector<std::string>& settings) {
 }  // namespace
 
 Detector Detector::load(const std::filesystem::path& file, const std::vector<std::string>& settings,
-                        Device device) {
+                        Device device, bool as_float) {
   check_settings(settings);
   Checkpoint checkpoint = load_checkpoint_weights(file);
   auto impl = std::make_unique<Impl>();
@@ -47,6 +49,11 @@ Detector Detector::load(const std::filesystem::path& file, const std::vector<std
   impl->model =
       std::make_unique<FasterRcnn>(impl->config.model, static_cast<int64_t>(impl->classes.size()),
                                    1, DType::f32, /*fill=*/false, device);
+  if (is_int8(checkpoint)) {
+    impl->precision = int8_text(checkpoint);
+    if (as_float || device.is_gpu()) impl->precision += ", computed in float32 here";
+    take_int8(*impl->model, checkpoint, file.string(), as_float);
+  }
   load_parameters(*impl->model, std::move(checkpoint), file.string(), CheckpointWeights::averaged);
   impl->model->parameters().set_trainable("", false);  // packed copies of weights stay right
   return Detector(std::move(impl));
@@ -60,6 +67,17 @@ const Config& Detector::config() const {
 }
 const FasterRcnn& Detector::model() const {
   return *impl_->model;
+}
+void Detector::use_bf16() {
+  check(!impl_->model->device().is_gpu(),
+        "--cpu-math bf16: the detector runs on {}; --gpu-math bf16 is for GPUs",
+        impl_->model->device().name());
+  check(impl_->precision == "f32", "--cpu-math bf16: the model is {}", impl_->precision);
+  frcnn::use_bf16(*impl_->model);
+  impl_->precision = "bf16";
+}
+const std::string& Detector::precision() const {
+  return impl_->precision;
 }
 void Detector::require_rpn(const std::string& file) const {
   check(

@@ -25,8 +25,11 @@ class Detector {
   /// Reads a checkpoint. Throws Error when it is missing, damaged or not a checkpoint. `settings`
   /// ("test.nms_iou=0.5") change what a trained detector may be asked to do otherwise: keys of
   /// test., rpn.test. and the picture's size in preprocess.; UsageError on others.
+  /// A model of `frcnn quantize` computes with 8-bit integers on the CPU; on a GPU, which has no
+  /// kernels for them, in float32 with the rounded weights, as on the CPU with `as_float`.
   static Detector load(const std::filesystem::path& checkpoint,
-                       const std::vector<std::string>& settings = {}, Device device = {});
+                       const std::vector<std::string>& settings = {}, Device device = {},
+                       bool as_float = false);
   ~Detector();
   Detector(Detector&&) noexcept;
   Detector& operator=(Detector&&) noexcept;
@@ -45,6 +48,11 @@ class Detector {
   const Config& config() const;
   void set_score_threshold(double score);
   const FasterRcnn& model() const;
+  /// From now on it computes with bfloat16 factors (docs/quantization.md). Throws Error on a
+  /// processor without bfloat16 arithmetic, on a GPU (engine/gpu_math.h) and for an 8-bit model.
+  void use_bf16();
+  /// "f32", "bf16", or for 8-bit models what they are and where they compute.
+  const std::string& precision() const;
   /// Throws Error that says what to do instead when a part was never trained (train.scheme
   /// "rpn_only" or "detector_only"), so that detections would mean nothing. `file` begins the
   /// message.

@@ -44,6 +44,11 @@ RoiOutput RoiHead::forward(const Tensor& map, const Tensor& rois, double stride_
   const Tensor pooled = pool(map, rois, stride_y, stride_x);
   Tensor x = reshape(pooled, {pooled.dim(0), pooled.dim(1) * pooled.dim(2) * pooled.dim(3)});
   for (size_t i = 0; i < hidden_.size(); ++i) {
+    if (hidden_[i].reduced().active()) {
+      const bool reads = i + 1 < hidden_.size() && hidden_[i + 1].reduced().active();
+      x = hidden_[i].forward_reduced(x, reads ? &hidden_[i + 1].reduced() : nullptr);
+      continue;
+    }
     x = hidden_[i].forward(x);
     if (!dropout_key) continue;
     StepKey key = *dropout_key;

@@ -6,6 +6,7 @@
 #include "kernels/elementwise/reductions.h"
 #include "model/optimizer_groups.h"
 #include "model/options.h"
+#include "model/quantize.h"
 #include "model/weight_import.h"
 #include "weights/weight_file.h"
 
@@ -45,11 +46,16 @@ const TensorMap& part_of(const Checkpoint& checkpoint, const Parameter& p,
 template <typename Copied>
 void load_all(FasterRcnn& model, const Checkpoint& checkpoint, const std::string& file,
               CheckpointWeights which, const Copied& copied) {
+  const auto& reduced = model.parameters().reduced_layers();
   for (const Parameter& p : model.parameters().all()) {
+    // Layers that compute with integers have no use for others.
+    if (const auto layer = reduced.find(p.name); layer != reduced.end() && layer->second->int8())
+      continue;
     const TensorMap& part = part_of(checkpoint, p, which);
     const auto found = part.find(p.name);
     check(found != part.end(), "{}: {} is missing; was it saved by a model with other settings?",
           file, p.name);
+    if (found->second.dtype() == DType::i8) require_float(checkpoint, file, "be trained");
     copy_checked(p.name, p.tensor, found->second, file);
     copied(p.name);
   }
@@ -197,7 +203,8 @@ int64_t stage_of(const Checkpoint& checkpoint) {
 }
 
 void Trainer::begin_from(const std::vector<std::pair<std::string, const Checkpoint*>>& sources) {
-  for (const auto& [prefix, checkpoint] : sources)
+  for (const auto& [prefix, checkpoint] : sources) {
+    require_float(*checkpoint, "[train] the weights of an earlier stage", "be trained");
     for (const Parameter& p : model_->parameters().all()) {
       if (!p.name.starts_with(prefix)) continue;
       const TensorMap& part = part_of(*checkpoint, p, CheckpointWeights::trained);
@@ -205,6 +212,7 @@ void Trainer::begin_from(const std::vector<std::pair<std::string, const Checkpoi
       check(found != part.end(), "[train] the weights of an earlier stage lack {}", p.name);
       copy_checked(p.name, p.tensor, found->second, "[train] weights of an earlier stage");
     }
+  }
 }
 
 Checkpoint Trainer::checkpoint(int64_t cursor_epoch, int64_t cursor_position) const {

@@ -8,7 +8,8 @@
 namespace frcnn {
 namespace {
 
-const TensorFileKind kKind = {checkpoint_format::kMagic, "checkpoint", kCheckpointVersion};
+const TensorFileKind kKind = {checkpoint_format::kMagic, "checkpoint", kCheckpointVersion,
+                              kInt8CheckpointVersion};
 
 template <typename T>
 const T& training_value(const Checkpoint& checkpoint, const std::string& key, const char* type) {
@@ -35,6 +36,7 @@ TensorFile to_tensor_file(const Checkpoint& checkpoint) {
   content.groups["buffers"].tensors = checkpoint.buffers;
   content.groups["optimizer"].tensors = checkpoint.optimizer;
   if (!checkpoint.averages.empty()) content.groups["averages"].tensors = checkpoint.averages;
+  if (!checkpoint.int8.tensors.empty()) content.groups["int8"] = checkpoint.int8;
   auto& training = content.groups["training"].attributes;
   for (const auto& [key, value] : checkpoint.training)
     std::visit([&, &name = key](const auto& v) { training.emplace(name, v); }, value);
@@ -42,7 +44,9 @@ TensorFile to_tensor_file(const Checkpoint& checkpoint) {
 }
 
 void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkpoint) {
-  save_tensor_file(file, kKind, to_tensor_file(checkpoint));
+  TensorFileKind kind = kKind;
+  kind.version = checkpoint.format_version();
+  save_tensor_file(file, kind, to_tensor_file(checkpoint));
 }
 
 Checkpoint load_checkpoint(const std::filesystem::path& file) {
@@ -72,6 +76,7 @@ Checkpoint to_checkpoint(TensorFile content, const std::string& name) {
   checkpoint.buffers = std::move(content.groups["buffers"].tensors);
   checkpoint.optimizer = std::move(content.groups["optimizer"].tensors);
   checkpoint.averages = std::move(content.groups["averages"].tensors);
+  checkpoint.int8 = std::move(content.groups["int8"]);
   for (const auto& [key, value] : content.groups["training"].attributes) {
     if (const auto* integer = std::get_if<int64_t>(&value))
       checkpoint.training[key] = *integer;
@@ -88,8 +93,8 @@ Checkpoint to_checkpoint(TensorFile content, const std::string& name) {
 std::string state_md5(const Checkpoint& checkpoint) {
   Md5 md5;
   const auto add = [&](const std::string& text) { md5.add(text.c_str(), text.size() + 1); };
-  for (const TensorMap* part :
-       {&checkpoint.parameters, &checkpoint.buffers, &checkpoint.optimizer, &checkpoint.averages})
+  for (const TensorMap* part : {&checkpoint.parameters, &checkpoint.buffers, &checkpoint.optimizer,
+                                &checkpoint.averages, &checkpoint.int8.tensors})
     for (const auto& [name, tensor] : *part) {
       add(name);
       add(tensor.shape().string());

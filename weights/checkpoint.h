@@ -11,8 +11,9 @@
 
 namespace frcnn {
 
-/// The version of the file format that this program writes and reads (weights/FORMAT.md).
-inline constexpr int64_t kCheckpointVersion = 1;
+/// The versions of the file format that this program reads (weights/FORMAT.md). It writes the
+/// second for 8-bit weights alone, which older programs would take for others.
+inline constexpr int64_t kCheckpointVersion = 1, kInt8CheckpointVersion = 2;
 
 /// What a checkpoint holds. Names must not contain '/'. Tensors come back on the CPU in plain
 /// row-major order; what is saved may have any memory format and device.
@@ -28,7 +29,14 @@ struct Checkpoint {
   TensorMap averages;
   /// State of the run: step, epoch cursor, seed, ... Empty in files made for inference.
   std::map<std::string, std::variant<int64_t, double, std::string>> training;
+  /// 8-bit models (model/quantize.h): scales of the i8 tensors among `parameters`, and how they
+  /// were found. Empty in all others.
+  TensorGroup int8 = {};
 
+  /// kCheckpointVersion or kInt8CheckpointVersion.
+  int64_t format_version() const {
+    return int8.tensors.empty() ? kCheckpointVersion : kInt8CheckpointVersion;
+  }
   /// One entry of `training`; throws Error that names `key` when it is absent or of another type.
   int64_t training_int(const std::string& key) const;
   double training_double(const std::string& key) const;

@@ -39,6 +39,11 @@ class CheckpointFile final : public WeightFile {
     check(first >= 0 && count >= 0 && first <= rows && count <= rows - first,
           "{}: rows {} to {} of \"{}\", which has {}", path().string(), first, first + count,
           entry.name, rows);
+    if (entry.type == StoredType::i8)
+      file_.refuse(
+          "\"{}\" is an 8-bit weight for inference (`frcnn quantize`), which cannot be trained or "
+          "converted; take the model that it was made from",
+          entry.name);
     if (count > 0) file_.read_rows(entry.path, entry.shape, first, count, out);
   }
 

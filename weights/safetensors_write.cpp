@@ -23,6 +23,10 @@ const char* type_name(DType type) {
       return "I32";
     case DType::u8:
       return "U8";
+    case DType::i8:
+      return "I8";
+    case DType::bf16:
+      break;
   }
   return "";
 }
@@ -99,6 +103,11 @@ void save_safetensors(const std::filesystem::path& file, const std::vector<Named
       case DType::u8:
         write_values<uint8_t>(out, tensor);
         break;
+      case DType::i8:
+        write_values<int8_t>(out, tensor);
+        break;
+      case DType::bf16:
+        fail("[safetensors] bf16 arrays of this program are not written");
     }
   }
   out.commit();

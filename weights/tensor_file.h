@@ -28,7 +28,8 @@ struct TensorGroup {
 struct TensorFileKind {
   std::string format;   ///< "frcnn checkpoint"
   std::string noun;     ///< "checkpoint", for messages
-  int64_t version = 1;  ///< written, and the only one that is read
+  int64_t version = 1;  ///< written, and the oldest one that is read
+  int64_t newest = 0;   ///< newest one that is read; 0: `version` alone
 };
 
 /// What the HDF5 files of this program have in common: a root and groups, one level deep, every

@@ -23,6 +23,10 @@ inline hid_t file_type(DType dtype) {
       return H5T_STD_I64LE;
     case DType::u8:
       return H5T_STD_U8LE;
+    case DType::i8:
+      return H5T_STD_I8LE;
+    case DType::bf16:
+      break;  // not stored
   }
   return -1;
 }
@@ -39,6 +43,10 @@ inline hid_t memory_type(DType dtype) {
       return H5T_NATIVE_INT64;
     case DType::u8:
       return H5T_NATIVE_UINT8;
+    case DType::i8:
+      return H5T_NATIVE_INT8;
+    case DType::bf16:
+      break;
   }
   return -1;
 }

@@ -84,9 +84,10 @@ DType dtype_of_file(const Reader& reader, hid_t type, const std::string& what) {
   if (kind == H5T_FLOAT && size == 4) return DType::f32;
   if (kind == H5T_FLOAT && size == 8) return DType::f64;
   if (kind == H5T_INTEGER && size == 1 && H5Tget_sign(type) == H5T_SGN_NONE) return DType::u8;
+  if (kind == H5T_INTEGER && size == 1 && H5Tget_sign(type) == H5T_SGN_2) return DType::i8;
   if (kind == H5T_INTEGER && size == 4 && H5Tget_sign(type) == H5T_SGN_2) return DType::i32;
   if (kind == H5T_INTEGER && size == 8 && H5Tget_sign(type) == H5T_SGN_2) return DType::i64;
-  reader.refuse("{} has a type of {} bytes that is none of f32, f64, i32, i64, u8", what, size);
+  reader.refuse("{} has a type of {} bytes that is none of f32, f64, i32, i64, u8, i8", what, size);
 }
 
 Tensor read_tensor(const Reader& reader, hid_t group, const std::string& name,
@@ -179,9 +180,11 @@ void check_kind(const Reader& reader, const TensorFileKind& kind) {
   const Attribute version = read_attribute(reader, file, "format_version");
   const auto* number = std::get_if<int64_t>(&version);
   if (!number) reader.refuse("attribute 'format_version' is not a whole number");
-  if (*number != kind.version)
+  const int64_t newest = std::max(kind.version, kind.newest);
+  if (*number < kind.version || *number > newest)
     reader.refuse("has {} format version {}, this program reads version {}", kind.noun, *number,
-                  kind.version);
+                  newest == kind.version ? fmt::format("{}", newest)
+                                         : fmt::format("{} to {}", kind.version, newest));
 }
 
 }  // namespace

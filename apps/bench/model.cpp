@@ -18,13 +18,14 @@
 #include "kernels/random/philox.h"
 #include "model/input.h"
 #include "model/options.h"
+#include "model/quantize.h"
 #include "model/trainer.h"
 
 namespace frcnn::apps {
 namespace {
 
 struct ModelArguments {
-  std::string config;
+  std::string config, precision;
   std::vector<std::string> overrides;
   int height = 600, width = 800, classes = 20, repeat = 5, warmup = 2, together = 0;
   bool no_train = false, no_inference = false, memory = false, json = false;
@@ -119,15 +120,26 @@ void forget_memory() {
   memory.reset_peak();
 }
 
+/// What inference computes with on the CPU: --precision, or else what --cpu-math said.
+const std::string& precision_of(const ModelArguments& a) {
+  return a.precision.empty() ? requested_cpu_math() : a.precision;
+}
+
 nlohmann::json bench_inference(const ModelArguments& a, const Config& config) {
   forget_memory();
   const FasterRcnn model(config.model, a.classes, 1, DType::f32, true, program_device().device);
   const std::vector<uint8_t> rgb = grain(a.height, a.width);
+  const auto input = [&] {
+    return make_input(rgb.data(), a.width, a.height, config.model.preprocess);
+  };
+  if (precision_of(a) == "bf16") use_bf16(model);
+  if (precision_of(a) == "int8") {
+    const Calibration calibration(model, int8_layers(model, {}));
+    model.detect(input());
+    use_int8(model, calibration, {RangeRule::Kind::max, 100});
+  }
   size_t found = 0;
-  const Times times = measure(a, [&] {
-    found =
-        model.detect(make_input(rgb.data(), a.width, a.height, config.model.preprocess))[0].size();
-  });
+  const Times times = measure(a, [&] { found = model.detect(input())[0].size(); });
   nlohmann::json result = row("inference", times);
   result["detections"] = found;
   return result;
@@ -158,6 +170,9 @@ int bench_model(const ModelArguments& a) {
   const Config config = a.config.empty() ? parse_config("", "defaults", a.overrides)
                                          : load_config(a.config, a.overrides);
   const std::string device = bench::device_text(op_device());
+  if (precision_of(a) != "f32" && program_device().device.is_gpu())
+    throw UsageError(
+        fmt::format("--precision {}: is for the CPU; a GPU has --gpu-math", precision_of(a)));
   nlohmann::json rows = nlohmann::json::array();
   if (!a.no_inference) rows.push_back(bench_inference(a, config));
   if (!a.no_train) rows.push_back(bench_training(a, config));
@@ -167,6 +182,7 @@ int bench_model(const ModelArguments& a) {
                            {"width", a.width},
                            {"device", device},
                            {"gpu_math", name_of(gpu_math())},
+                           {"precision", precision_of(a)},
                            {"threads", kernels::num_threads()},
                            {"peak_mb", peak_rss_mb()},
                            {"rows", rows}};
@@ -175,9 +191,10 @@ int bench_model(const ModelArguments& a) {
     std::printf("%s\n", line.dump().c_str());
     return kDone;
   }
-  std::printf("%s, %d x %d pixels, batch 1, %s, random weights, %d samples of %d\n",
-              config.model.backbone.name.c_str(), a.height, a.width, device.c_str(), a.repeat,
-              runs_per_sample(a));
+  std::printf(
+      "%s, %d x %d pixels, batch 1, %s, inference in %s, random weights, %d samples of %d\n",
+      config.model.backbone.name.c_str(), a.height, a.width, device.c_str(),
+      precision_of(a).c_str(), a.repeat, runs_per_sample(a));
   std::printf("%-16s %10s %10s %10s %14s\n", "", "median ms", "min ms", "max ms", "tensors, MiB");
   for (const auto& r : rows)
     std::printf("%-16s %10.1f %10.1f %10.1f %14.0f\n", r["what"].get<std::string>().c_str(),
@@ -215,6 +232,11 @@ void add_bench_model(CLI::App& bench, Action& action) {
       ->add_option("--together", a->together,
                    "runs of a sample, which the device may overlap; default: 10 on a GPU, else 1")
       ->check(CLI::Range(1, 1000));
+  model
+      ->add_option("--precision", a->precision,
+                   "of inference on the CPU: f32, bf16 or int8; default: what --cpu-math says")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->type_name("TYPE");
   model->add_flag("--no-train", a->no_train, "leave the training step out");
   model->add_flag("--no-inference", a->no_inference, "leave inference out");
   model->add_flag("--memory", a->memory,

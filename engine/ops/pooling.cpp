@@ -1,6 +1,7 @@
 #include "engine/ops/pooling.h"
 
 #include "engine/dispatch.h"
+#include "engine/reduced_layer.h"
 #include "engine/tape.h"
 #include "kernels/pooling/adaptive_max_pool.h"
 
@@ -51,6 +52,8 @@ Tensor roi_layer(const char* op, const Tensor& x, const Tensor& rois, const Shap
 }  // namespace
 
 Tensor max_pool2d(const Tensor& x, const kernels::MaxPoolParams& params) {
+  if (x.dtype() == DType::u8 || x.dtype() == DType::i8 || x.dtype() == DType::bf16)
+    return max_pool_numbers(x, params);
   const kernels::MapLayout in = x.map_layout();
   Tensor y = empty_map(kernels::max_pool_layout(in, params), x.dtype(), x.device());
   const bool record = Tape::recording({&x});

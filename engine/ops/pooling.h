@@ -9,7 +9,8 @@
 
 namespace frcnn {
 
-/// Max pooling of x (N, C, H, W); the result keeps x's channel block.
+/// Max pooling of x (N, C, H, W); the result keeps x's channel block. Also of maps of reduced
+/// precision (engine/reduced_layer.h).
 Tensor max_pool2d(const Tensor& x, const kernels::MaxPoolParams& params);
 /// Average pooling of x (N, C, H, W); the result keeps x's channel block.
 Tensor avg_pool2d(const Tensor& x, const kernels::AvgPoolParams& params);

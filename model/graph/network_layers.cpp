@@ -24,7 +24,7 @@ Tensor padded(const Tensor& x, const Padding& p, double value) {
 }
 
 Tensor convolve(const NetworkNode& node, Tensor x, const Tensor& weight, const Tensor& bias,
-                PackedWeights* packed) {
+                PackedWeights* packed, const ReducedLayer& reduced) {
   const NetworkWindow& w = node.window;
   Padding p = w.padding_for(x.dim(2), x.dim(3));
   if (!same_on_both_sides(p)) {
@@ -40,6 +40,8 @@ Tensor convolve(const NetworkNode& node, Tensor x, const Tensor& weight, const T
   options.dilation_h = static_cast<int>(w.dilation_h);
   options.dilation_w = static_cast<int>(w.dilation_w);
   options.relu = node.relu;
+  reduced.see(x);
+  if (reduced.active()) return reduced.conv2d(x, weight, bias, options);
   return conv2d(x, weight, bias, options, packed);
 }
 
@@ -134,7 +136,9 @@ NetworkLayers::Layer NetworkLayers::make_layer(const NetworkNode& node, const Ne
     default:
       break;
   }
-  if ((node.op == NetworkOp::conv || node.op == NetworkOp::linear) && node.bias)
+  if (!layer.weight) return layer;
+  layer.reduced = parameters.reduced_layer(name + ".weight");
+  if (node.bias)
     layer.bias = parameters.create(name + ".bias", {node.channels}, ParameterKind::bias, kZero);
   return layer;
 }
@@ -192,7 +196,7 @@ Tensor NetworkLayers::run(const NetworkNode& node, const Layer& layer,
   const Tensor x = input(0);
   switch (node.op) {
     case NetworkOp::conv:
-      return convolve(node, x, layer.weight, layer.bias, layer.packed.get());
+      return convolve(node, x, layer.weight, layer.bias, layer.packed.get(), *layer.reduced);
     case NetworkOp::batch_norm:
       return batch_norm(x, layer.norm, {node.epsilon, node.momentum, node.relu},
                         batch_statistics && !layer.frozen);
@@ -230,6 +234,9 @@ Tensor NetworkLayers::run(const NetworkNode& node, const Layer& layer,
     case NetworkOp::local_response:
       return lrn(x, node.lrn);
     case NetworkOp::linear:
+      layer.reduced->see(x);
+      if (layer.reduced->active())
+        return layer.reduced->linear(x, layer.weight, layer.bias, node.relu);
       return linear(x, layer.weight, layer.bias, node.relu, layer.packed.get());
     case NetworkOp::flatten:
       return reshaped(x, {-1});

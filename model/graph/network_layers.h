@@ -7,6 +7,7 @@
 #include "engine/ops/norm.h"
 #include "engine/packed_weights.h"
 #include "engine/parameters.h"
+#include "engine/reduced_layer.h"
 #include "model/graph/network.h"
 #include "weights/checkpoint.h"
 
@@ -38,6 +39,7 @@ class NetworkLayers {
     BatchNormTensors norm;
     Tensor constant;  // a buffer of the model, or one number on the device
     std::shared_ptr<PackedWeights> packed = std::make_shared<PackedWeights>();
+    std::shared_ptr<ReducedLayer> reduced;  // of conv, linear
     bool frozen = false;
   };
   Layer make_layer(const NetworkNode& node, const NetworkValue& input,
