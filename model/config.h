@@ -176,8 +176,8 @@ struct OptimizerConfig {
 struct TrainConfig {
   // "approximate_joint" | "non_approximate_joint" | "alternating" | "rpn_only" | "detector_only"
   std::string scheme = "approximate_joint";
-  std::vector<int> stage_steps;  // alternating: updates of its four steps; empty: 2:1:2:1
-  double proposal_gradient = 1;  // non_approximate_joint: factor of gradients through proposals
+  std::vector<int> stage_steps;    // alternating: updates of its four steps; empty: 2:1:2:1
+  double proposal_gradient = 0.1;  // non_approximate_joint: factor of gradients through proposals
   std::vector<double> stage_backbone_lr;  // alternating: of its steps 1 and 2; empty: as optimizer
   int64_t steps = 80000;                  // optimiser updates; ignored when epochs > 0
   double epochs = 0;

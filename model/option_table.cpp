@@ -281,8 +281,8 @@ Rows train_rows() {
                       "[optimizer] says")),
       row("train.proposal_gradient", FIELD(train.proposal_gradient), Range{0, 1e3}, "",
           "non_approximate_joint: factor of the gradients that reach the RPN through the "
-          "proposals' "
-          "coordinates; 1: the derivative itself, 0: as approximate_joint"),
+          "proposals' coordinates; 1: the derivative itself, 0: as approximate_joint; the default "
+          "makes up for roi.box_std (docs/training.md)"),
       row("train.steps", FIELD(train.steps), Range{0, 1e12}, "steps",
           "updates of the weights; not used when train.epochs is above 0", "section 3.1.3"),
       row("train.epochs", FIELD(train.epochs), kNotNegative, "epochs",

@@ -73,6 +73,7 @@ def detector(args, classes):
         net, min_size=300, max_size=1000,
         rpn_anchor_generator=AnchorGenerator(((24, 48, 96, 144),), ((0.7, 1.0, 1.4),)),
         rpn_pre_nms_top_n_train=args.proposals, rpn_post_nms_top_n_train=args.proposals,
+        rpn_pre_nms_top_n_test=2000,
         box_roi_pool=MultiScaleRoIAlign(["0"], 7, 2),
         box_head=TwoMLPHead(net.out_channels * 49, args.hidden),
         box_predictor=FastRCNNPredictor(args.hidden, classes + 1),
