@@ -13,6 +13,7 @@ void add_bench(CLI::App& app, Action& action) {
   add_bench_kernels(*bench, action);
   add_bench_layers(*bench, action);
   add_bench_model(*bench, action);
+  add_bench_profile(*bench, action);
 }
 
 }  // namespace frcnn::apps
