@@ -154,6 +154,12 @@ std::string natural_layout(ops::Device device) {
   return block == 16 ? "blocked16" : block == 8 ? "blocked8" : "nchw";
 }
 
+void use_small_pixels(PreprocessConfig& preprocess) {
+  preprocess.scale = 1.0 / 128;
+  preprocess.mean = {1, 1, 1};
+  preprocess.stddev = {1, 1, 1};
+}
+
 std::string device_text(ops::Device device) {
 #if FRCNN_HAVE_CUDA
   if (device == ops::Device::cuda) return gpu::device_info<kCuda>().name;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "apps/ops/desk.h"
+#include "model/config.h"
 
 namespace frcnn::apps::bench {
 
@@ -38,6 +39,11 @@ double least_seconds(const Ceilings& ceilings, const std::string& arithmetic, do
 
 /// The memory layout of maps that convolutions like best on a device.
 std::string natural_layout(ops::Device device);
+
+/// Makes the network's input numbers of about -1 to 1. Random weights expect that: with pixels of
+/// up to 255 the RPN's deltas are so large that nearly all proposals are the whole picture, and the
+/// head gets a tenth of the RoIs that it gets in a trained detector.
+void use_small_pixels(PreprocessConfig& preprocess);
 
 /// Name of the processor or GPU, for the heads of tables.
 std::string device_text(ops::Device device);

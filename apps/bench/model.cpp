@@ -142,6 +142,9 @@ nlohmann::json bench_inference(const ModelArguments& a, const Config& config) {
   const Times times = measure(a, [&] { found = model.detect(input())[0].size(); });
   nlohmann::json result = row("inference", times);
   result["detections"] = found;
+  result["proposals"] =
+      model.regions(make_input(rgb.data(), a.width, a.height, config.model.preprocess), false)[0]
+          .size();
   return result;
 }
 
@@ -167,8 +170,9 @@ nlohmann::json bench_training(const ModelArguments& a, Config config) {
 }
 
 int bench_model(const ModelArguments& a) {
-  const Config config = a.config.empty() ? parse_config("", "defaults", a.overrides)
-                                         : load_config(a.config, a.overrides);
+  Config config = a.config.empty() ? parse_config("", "defaults", a.overrides)
+                                   : load_config(a.config, a.overrides);
+  bench::use_small_pixels(config.model.preprocess);
   const std::string device = bench::device_text(op_device());
   if (precision_of(a) != "f32" && program_device().device.is_gpu())
     throw UsageError(

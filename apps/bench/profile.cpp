@@ -92,7 +92,7 @@ std::vector<Part> measure_parts(const ProfileArguments& a, const Config& config)
   const Tensor rois = proposals.rois();
   const FasterRcnn::Stride stride = model.stride(map.dim(2), map.dim(3), height, width);
   RoiOutput out;
-  parts.push_back(timed("RoI layer and dense layers", [&] {
+  parts.push_back(timed(fmt::format("RoI layer and dense layers, {} RoIs", rois.dim(0)), [&] {
     out = model.head().forward(map, rois, stride.y, stride.x, nullptr);
   }));
   parts.back().flops = 2 * static_cast<double>(rois.dim(0)) * weights("head.");
@@ -135,8 +135,9 @@ std::string picture(const std::vector<Part>& parts, const bench::Ceilings& ceili
 }
 
 int bench_profile(const ProfileArguments& a) {
-  const Config config = a.config.empty() ? parse_config("", "defaults", a.overrides)
-                                         : load_config(a.config, a.overrides);
+  Config config = a.config.empty() ? parse_config("", "defaults", a.overrides)
+                                   : load_config(a.config, a.overrides);
+  bench::use_small_pixels(config.model.preprocess);
   const bench::Ceilings ceilings = bench::measure_ceilings(ops::Device::cpu);
   const std::vector<Part> parts = measure_parts(a, config);
   const std::string device = bench::device_text(ops::Device::cpu);
