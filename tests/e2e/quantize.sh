@@ -67,7 +67,7 @@ fi
 
 refuses "quantise twice" 1 'cannot be quantised again' \
   "$frcnn" quantize int8.h5 --data data --out again.h5
-refuses "training from 8 bits" 1 '8-bit weight for inference' "$frcnn" train "$here/tiny.toml" \
+refuses "training from 8 bits" 1 '8-bit weight for inference' "$frcnn" train run/config.toml \
   --data data --out run2 --set backbone.weights=int8.h5 --set backbone.weights_preprocess=any
 refuses "an unknown layer" 2 'keep head.fc9: no layer' \
   "$frcnn" quantize run --data data --keep head.fc9 --out again.h5
