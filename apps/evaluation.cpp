@@ -93,10 +93,11 @@ Latency latency_of(const std::vector<double>& seconds, const std::string& device
 }
 
 Evaluation evaluate(const Dataset& truth, const std::vector<Detection>& detections,
-                    const EvaluationRequest& request, const std::set<std::string>& metrics) {
+                    const EvaluationRequest& request, const std::set<std::string>& metrics,
+                    std::optional<EvaluationResult> voc) {
   const auto wanted = [&](const char* name) { return metrics.count(name) > 0; };
   Evaluation out;
-  out.voc = evaluate_voc(truth, detections, request.voc);
+  out.voc = voc ? std::move(*voc) : evaluate_voc(truth, detections, request.voc);
   out.curves = wanted("curves");
   if (wanted("coco")) out.coco = evaluate_coco(truth, detections);
   if (wanted("recall")) out.recall = evaluate_recall(truth, detections);

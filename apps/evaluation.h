@@ -63,9 +63,11 @@ struct Evaluation {
   std::optional<Latency> latency;
 };
 
-/// Computes what `metrics` names ("latency" apart, which the caller has measured or not).
+/// Computes what `metrics` names ("latency" apart, which the caller has measured or not). `voc`:
+/// the VOC metric of the same, where it is known already.
 Evaluation evaluate(const Dataset& truth, const std::vector<Detection>& detections,
-                    const EvaluationRequest& request, const std::set<std::string>& metrics);
+                    const EvaluationRequest& request, const std::set<std::string>& metrics,
+                    std::optional<EvaluationResult> voc = std::nullopt);
 
 /// Prints the tables or the JSON that were asked for, and writes the file.
 void show_evaluation(const Evaluation& evaluation, const EvaluationRequest& request);

@@ -86,7 +86,7 @@ void remove_run_evaluation(const RunFolder& folder) {
 
 void write_run_evaluation(const RunFolder& folder, int64_t step, const std::string& split,
                           const Dataset& truth, const std::vector<Detection>& detections,
-                          size_t most) {
+                          const EvaluationResult& voc, size_t most) {
   remove_run_evaluation(folder);
   std::error_code error;
   std::filesystem::create_directories(folder.pictures(), error);
@@ -95,7 +95,7 @@ void write_run_evaluation(const RunFolder& folder, int64_t step, const std::stri
   request.json = true;
   Json json = {{"step", step}, {"split", split}, {"images", truth.images.size()}};
   json.update(
-      Json::parse(evaluation_json(evaluate(truth, detections, request, request.computed()))));
+      Json::parse(evaluation_json(evaluate(truth, detections, request, request.computed(), voc))));
 
   const std::vector<PictureScore> scores = picture_scores(truth, detections, kLeastScore);
   const size_t worst = std::min(most, (scores.size() + 1) / 2);

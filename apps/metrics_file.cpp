@@ -1,5 +1,6 @@
 #include "apps/metrics_file.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "apps/evaluation_text.h"
@@ -34,8 +35,53 @@ Json read(const std::filesystem::path& path) {
   return content;
 }
 
+/// Losses by their names in metrics.json and in logs.
+struct LossName {
+  const char *key, *column;
+  double StepStats::*value;
+};
+constexpr LossName kLosses[] = {{"total", "loss", &StepStats::total},
+                                {"rpn_class", "loss_rpn_class", &StepStats::rpn_class},
+                                {"rpn_box", "loss_rpn_box", &StepStats::rpn_box},
+                                {"roi_class", "loss_roi_class", &StepStats::roi_class},
+                                {"roi_box", "loss_roi_box", &StepStats::roi_box}};
+
+Json losses_json(const StepStats& losses) {
+  Json json;
+  for (const LossName& loss : kLosses) json[loss.key] = losses.*loss.value;
+  return json;
+}
+
+/// The content as a table.
+std::string csv(const Json& content) {
+  std::vector<Json> entries;
+  for (const char* list : kLists)
+    for (const Json& entry : content.value(list, Json::array())) entries.push_back(entry);
+  std::stable_sort(entries.begin(), entries.end(), [](const Json& a, const Json& b) {
+    return a["step"].get<int64_t>() < b["step"].get<int64_t>();
+  });
+  const auto cell = [](const Json& value) {
+    return value.is_number() ? fmt::format(",{:.6g}", value.get<double>()) : std::string(",");
+  };
+  std::string text = "step,epoch";
+  for (const LossName& loss : kLosses) text += fmt::format(",{}", loss.column);
+  text += ",map_area,map_voc07_11point,recall_50,recall_70\n";
+  for (const Json& entry : entries) {
+    const auto member = [](const Json& json, const char* key) { return json.value(key, Json()); };
+    text += entry["step"].dump() + cell(member(entry, "epoch"));
+    const Json losses = entry.value("losses", Json::object());
+    for (const LossName& loss : kLosses) text += cell(member(losses, loss.key));
+    text += cell(member(entry, "map_area")) + cell(member(entry, "map_voc07_11point"));
+    const Json recall = entry.value("recall", Json::array());
+    const Json most = recall.empty() ? Json::object() : recall.back();
+    text += cell(member(most, "recall_50")) + cell(member(most, "recall_70")) + "\n";
+  }
+  return text;
+}
+
 void write(const std::filesystem::path& path, const Json& content) {
   write_file(path, std::string_view(content.dump(2) + "\n"));
+  write_file(path.parent_path() / "validation.csv", std::string_view(csv(content)));
 }
 
 /// Adds an entry to a list in the place of one of the same step.
@@ -64,16 +110,19 @@ bool MetricsFile::has(int64_t step) const {
 }
 
 void MetricsFile::add(int64_t step, double epoch, const std::string& split, int64_t images,
-                      const EvaluationResult& result) {
+                      const EvaluationResult& result, const std::optional<StepStats>& losses) {
   Json entry = {{"step", step}, {"epoch", epoch}, {"split", split}, {"images", images}};
+  if (losses) entry["losses"] = losses_json(*losses);
   entry.update(Json::parse(evaluation_json(result)));
   put(path_, "validations", std::move(entry));
 }
 
 void MetricsFile::add_recall(int64_t step, double epoch, const std::string& split, int64_t images,
-                             const std::string& stage, const ProposalRecall& recall) {
+                             const std::string& stage, const ProposalRecall& recall,
+                             const std::optional<StepStats>& losses) {
   Json entry = {
       {"step", step}, {"epoch", epoch}, {"split", split}, {"images", images}, {"stage", stage}};
+  if (losses) entry["losses"] = losses_json(*losses);
   entry.update(Json::parse(recall_json(recall)));
   put(path_, "proposals", std::move(entry));
 }

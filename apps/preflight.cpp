@@ -11,7 +11,6 @@
 #include "engine/system_memory.h"
 #include "kernels/image/image_size.h"
 #include "kernels/launch/check.h"
-#include "model/memory_estimate.h"
 
 namespace frcnn::apps {
 namespace {
@@ -115,14 +114,8 @@ std::array<int64_t, 2> largest_input(const Dataset& training, Config config) {
   return most;
 }
 
-std::string memory_line(const Config& config, const Dataset& training, Trainer& trainer,
-                        const FasterRcnn& model) {
-  const auto [height, width] = largest_input(training, config);
-  int arrays = 1;
-  for (const auto& [name, rule] : trainer.optimizer_settings())
-    if (rule.has_moments()) arrays = 2;
-  const MemoryEstimate need =
-      estimate_training_memory(model, arrays, config.train.batch, height, width);
+std::string memory_line(const Config& config, const Preflight& found) {
+  const MemoryEstimate& need = found.memory;
   const Device device = program_device().device;
   const size_t held = CachingAllocator::of(device).stats().in_use;
   const size_t more = need.total() - std::min(need.total(), held);
@@ -131,7 +124,7 @@ std::string memory_line(const Config& config, const Dataset& training, Trainer& 
       "weights {}, gradients {}, optimiser {}, copies for kernels {}, activations {} at {} x {} x "
       "{} pixels, most of them of {}",
       mega(need.weights), mega(need.gradients), mega(need.optimizer), mega(need.packed),
-      mega(need.activations), config.train.batch, height, width, need.largest);
+      mega(need.activations), config.train.batch, found.height, found.width, need.largest);
   if (free && more > *free)
     fail("training needs about {} of memory on {}, {} are there ({}); {}", mega(need.total()),
          device.name(), mega(held + *free), parts,
@@ -171,12 +164,20 @@ std::vector<CoverageImage> coverage_images(const Dataset& training, const Config
   return images;
 }
 
-std::string preflight(const Config& config, const Dataset& training, Trainer& trainer) {
-  const std::vector<CoverageImage> images = coverage_images(training, config);
+Preflight preflight(const Config& config, const Dataset& training, Trainer& trainer) {
+  Preflight found;
   const FasterRcnn& model = trainer.model();
-  return pictures_line(training, config) +
-         coverage_text(anchor_coverage(model, images), training, config) +
-         memory_line(config, training, trainer, model);
+  found.coverage = anchor_coverage(model, coverage_images(training, config));
+  const auto [height, width] = largest_input(training, config);
+  found.height = height;
+  found.width = width;
+  int arrays = 1;
+  for (const auto& [name, rule] : trainer.optimizer_settings())
+    if (rule.has_moments()) arrays = 2;
+  found.memory = estimate_training_memory(model, arrays, config.train.batch, height, width);
+  found.text = pictures_line(training, config) + coverage_text(found.coverage, training, config) +
+               memory_line(config, found);
+  return found;
 }
 
 }  // namespace frcnn::apps

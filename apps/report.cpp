@@ -108,19 +108,42 @@ std::string loss_charts(const LogTable& log) {
   return html;
 }
 
-std::string validation_chart(const Json& validations) {
-  if (validations.size() < 2) return "";
-  Series area{"area under curve", {}, {}, true}, voc07{"VOC07 11-point", {}, {}, true};
+/// A number of each validation over the epochs.
+Series validation_series(const Json& validations, const char* name, const Json::json_pointer& key) {
+  Series series{name, {}, {}, true};
   for (const Json& v : validations) {
-    if (!v["map_area"].is_number()) continue;
-    area.x.push_back(v["step"].get<double>());
-    area.y.push_back(v["map_area"].get<double>());
-    voc07.x.push_back(v["step"].get<double>());
-    voc07.y.push_back(v["map_voc07_11point"].get<double>());
+    if (!v.contains(key) || !v[key].is_number() || !v.contains("epoch")) continue;
+    series.x.push_back(v["epoch"].get<double>());
+    series.y.push_back(v[key].get<double>());
   }
-  Chart chart{"step", {area, voc07}};
-  chart.y_max = 1;
-  return chart_html(chart, "mAP on the validation split");
+  return series;
+}
+
+/// mAP (of `metrics`, by key and name) and, beside it, the losses of the same validations.
+std::string validation_charts(const Json& validations,
+                              const std::vector<std::pair<const char*, const char*>>& metrics,
+                              const char* title) {
+  if (validations.size() < 2) return "";
+  Chart accuracy{"epoch", {}};
+  accuracy.y_max = 1;
+  for (const auto& [key, name] : metrics)
+    accuracy.series.push_back(validation_series(validations, name, Json::json_pointer(key)));
+  const std::string left = chart_html(accuracy, title);
+  const std::pair<const char*, const char*> names[] = {{"/losses/total", "total"},
+                                                       {"/losses/rpn_class", "RPN class"},
+                                                       {"/losses/rpn_box", "RPN box"},
+                                                       {"/losses/roi_class", "detector class"},
+                                                       {"/losses/roi_box", "detector box"}};
+  Chart losses{"epoch", {}};
+  for (const auto& [key, name] : names) {
+    Series series = validation_series(validations, name, Json::json_pointer(key));
+    const bool some =
+        std::any_of(series.y.begin(), series.y.end(), [](double y) { return y != 0; });
+    if (some) losses.series.push_back(std::move(series));  // 0: a part that is not trained
+  }
+  if (losses.series.empty()) return left;
+  return "<div class='columns'>" + left + chart_html(losses, "Losses of the validation split") +
+         "</div>\n";
 }
 
 std::string class_table(const Json& validations) {
@@ -150,14 +173,6 @@ std::string class_table(const Json& validations) {
 /// Recall of the proposals where the RPN was trained alone.
 std::string recall_section(const Json& metrics) {
   if (!metrics.contains("proposals") || metrics["proposals"].empty()) return "";
-  Series half{"IoU >= 0.5", {}, {}, true}, high{"IoU >= 0.7", {}, {}, true};
-  for (const Json& entry : metrics["proposals"]) {
-    const Json& most = entry["recall"].back();
-    half.x.push_back(entry["step"].get<double>());
-    half.y.push_back(most["recall_50"].get<double>());
-    high.x.push_back(entry["step"].get<double>());
-    high.y.push_back(most["recall_70"].get<double>());
-  }
   const Json& last = metrics["proposals"].back();
   std::string html = fmt::format(
       "<h2>Region proposals</h2><p class='note'>Step {}: share of {} objects that a proposal "
@@ -168,11 +183,29 @@ std::string recall_section(const Json& metrics) {
     html += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
                         at["proposals"].get<int64_t>(), number(at["recall_50"]),
                         number(at["recall_70"]), number(at["average_recall"]));
-  html += "</tbody></table></div>\n";
-  if (half.x.size() < 2) return html;
-  Chart chart{"step", {half, high}};
-  chart.y_max = 1;
-  return html + chart_html(chart, "Recall of proposals on the validation split");
+  const std::string most = fmt::format("/recall/{}/recall_", last["recall"].size() - 1);
+  const std::string half = most + "50", high = most + "70";
+  return html + "</tbody></table></div>\n" +
+         validation_charts(metrics["proposals"],
+                           {{half.c_str(), "IoU ≥ 0.5"}, {high.c_str(), "IoU ≥ 0.7"}},
+                           "Recall of proposals on the validation split");
+}
+
+/// Gives every section a name to link to, and lists them behind the title.
+std::string with_contents(const std::string& head, const std::string& body) {
+  constexpr std::string_view kBegin = "<h2>", kEnd = "</h2>";
+  std::string html, links;
+  size_t at = 0;
+  for (int number = 1;; ++number) {
+    const size_t begin = body.find(kBegin, at);
+    if (begin == std::string::npos) break;
+    const size_t text = begin + kBegin.size(), end = body.find(kEnd, text);
+    const std::string title = body.substr(text, end - text);
+    html += body.substr(at, begin - at) + fmt::format("<h2 id='s{}'>{}", number, title);
+    links += fmt::format("<a href='#s{}'>{}</a>", number, title);
+    at = end;
+  }
+  return head + "<nav>" + links + "</nav>\n" + html + body.substr(at);
 }
 
 std::string example_pictures(const RunFolder& folder) {
@@ -191,6 +224,16 @@ std::string example_pictures(const RunFolder& folder) {
                         escape_html(name.substr(name.find('-') + 1)), base64(read_bytes(file)));
   }
   return html + "</div>\n";
+}
+
+/// The version of frcnn that trained the run last.
+std::string version_of(const RunFolder& folder) {
+  if (!std::filesystem::exists(folder.info())) return program_version();
+  try {
+    return Json::parse(read_text(folder.info())).value("program_version", program_version());
+  } catch (const nlohmann::json::exception& error) {
+    fail("{}: {}", folder.info().string(), error.what());
+  }
 }
 
 std::string settings(const std::string& toml) {
@@ -244,17 +287,26 @@ std::string report_html(const RunFolder& folder) {
       "content='width=device-width, initial-scale=1'><meta name='color-scheme' content='light "
       "dark'><title>{} – Faster R-CNN training</title>\n<style>{}</style></head>\n<body><main>\n"
       "<h1>{}</h1><p class='note'>Faster R-CNN, {} backbone, trained with frcnn {}</p>\n",
-      name, kReportStyle, name, escape_html(config.model.backbone.name), program_version());
+      name, kReportStyle, name, escape_html(config.model.backbone.name),
+      escape_html(version_of(folder)));
+  std::string body;
   try {
     html += facts(config, log, validations);
-    html += "<h2>Accuracy</h2>" + class_table(validations) + validation_chart(validations) +
-            recall_section(metrics);
+    body = "<h2>Accuracy</h2>" + class_table(validations) +
+           validation_charts(
+               validations,
+               {{"/map_area", "area under curve"}, {"/map_voc07_11point", "VOC07 11-point"}},
+               "mAP on the validation split") +
+           recall_section(metrics);
   } catch (const nlohmann::json::exception& error) {
     fail("{}: {}", folder.metrics().string(), error.what());
   }
-  html += evaluation_sections(folder) + picture_section(folder);
-  html += "<h2>Training</h2>" + loss_charts(log) + example_pictures(folder) + settings(toml);
-  return html + fmt::format("</main><script>{{{}}}</script></body></html>\n", kReportScript);
+  body += evaluation_sections(folder) + picture_section(folder);
+  body += "<h2>Training</h2>" + loss_charts(log) + example_pictures(folder);
+  body += data_section(folder) + time_section(folder, log) + memory_section(folder) +
+          environment_section(folder) + command_section(folder, config) + settings(toml);
+  return with_contents(html, body) +
+         fmt::format("</main><script>{{{}}}</script></body></html>\n", kReportScript);
 }
 
 void write_report(const RunFolder& folder) {

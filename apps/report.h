@@ -7,7 +7,9 @@
 namespace frcnn::apps {
 
 /// The report of a run from what lies in its folder (config.toml, log.csv, metrics.json,
-/// examples/): one page without links to anything else. Throws Error when the folder holds no run.
+/// dataset.json, sessions.json, evaluation.json, examples/; files that an early version did not
+/// write may be missing): one page without links to anything else. Throws Error when the folder
+/// holds no run.
 std::string report_html(const RunFolder& folder);
 
 /// Writes it to report.html in the folder.

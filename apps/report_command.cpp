@@ -10,6 +10,7 @@
 #include "apps/report.h"
 #include "apps/serve.h"
 #include "apps/stop_signal.h"
+#include "apps/train_data.h"
 
 namespace frcnn::apps {
 namespace {
@@ -46,6 +47,9 @@ void add_report(CLI::App& app, Action& action) {
     action = [run, curve, serve] {
       const RunFolder folder(*run);
       if (!curve->empty()) write_loss_curve(folder, *curve);
+      if (const std::string reason = complete_data_card(folder); !reason.empty())
+        std::fprintf(stderr, "frcnn: warning: the report tells nothing about the data: %s\n",
+                     reason.c_str());
       write_report(folder);
       if (*serve) return serve_until_stopped(folder, **serve);
       std::printf("%s\n", folder.report().c_str());

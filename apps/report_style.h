@@ -15,6 +15,22 @@ body { margin:0; background:var(--bg); color:var(--text);
 main { max-width:960px; margin:0 auto; padding:32px 20px 64px; }
 h1 { font-size:1.7rem; line-height:1.2; margin:0; overflow-wrap:anywhere; }
 h2 { font-size:1.2rem; margin:40px 0 8px; padding-top:16px; border-top:1px solid var(--line); }
+nav { display:flex; flex-wrap:wrap; gap:4px 16px; margin-top:20px; font-size:.9rem; }
+a { color:var(--c1); text-decoration:none; } a:hover { text-decoration:underline; }
+.source { overflow-wrap:anywhere; margin:4px 0; }
+code { font-size:.92em; }
+.words td:last-child { text-align:left; overflow-wrap:anywhere; }
+.words td:first-child { color:var(--muted); white-space:nowrap; }
+.columns svg.wide { display:none; } .columns svg.narrow { display:block; }
+.bars { display:grid; grid-auto-flow:column; grid-auto-columns:1fr; gap:6px; margin-top:8px;
+  font-size:.75rem; text-align:center; color:var(--muted); font-variant-numeric:tabular-nums; }
+.scroll code, .commands { overflow-wrap:anywhere; } .commands { white-space:pre-wrap; }
+.bars span, .bars b { display:block; line-height:1.35; font-weight:600; }
+.bars span { font-weight:400; }
+.stand { height:120px; display:flex; align-items:flex-end; justify-content:center; gap:2px;
+  border-bottom:1px solid var(--line); }
+.stand i { width:38%; border-radius:3px 3px 0 0; }
+details { margin:12px 0; }
 .note { color:var(--muted); margin:4px 0 12px; font-size:.9rem; }
 .facts { display:grid; grid-template-columns:repeat(auto-fit,minmax(140px,1fr)); gap:12px;
   margin-top:20px; }
@@ -83,7 +99,8 @@ pre { background:var(--card); padding:14px; border-radius:10px; overflow-x:auto;
   line-height:1.45; }
 @media (max-width:560px) { main { padding:20px 14px 48px; } svg.wide { display:none; }
   svg.narrow { display:block; } .columns { grid-template-columns:1fr; } .left { display:none; }
-  .bar { display:none; } th,td { padding:6px 6px; }
+  .bar { display:none; } .bars { gap:2px; font-size:.66rem; } .bars span { white-space:nowrap; }
+  th,td { padding:6px 6px; }
   .facts { grid-template-columns:repeat(2,1fr); } }
 @media print { details { display:none; } }
 )css";

@@ -14,6 +14,8 @@ namespace frcnn::apps {
 ///
 ///   config.toml      resolved settings
 ///   run.json         data set folder, program version
+///   dataset.json     numbers about the data sets (apps/data_card.h)
+///   sessions.json    each time that the program worked on the run: time, memory, environment
 ///   checkpoints/     step-00002000.h5, the newest few
 ///   model.h5         the newest checkpoint (another name of the same file)
 ///   stages/          a run of several stages: weights before the first and after each, proposals
@@ -22,6 +24,7 @@ namespace frcnn::apps {
 ///   log.jsonl        the same, a JSON object per line
 ///   tensorboard/     the same and the validations as event files
 ///   metrics.json     validations
+///   validation.csv   the same as a table, with the losses
 ///   evaluation.json  every metric of the last validation, its best and worst pictures
 ///   pictures/        those pictures
 ///   examples/        validation pictures with boxes
@@ -38,11 +41,14 @@ class RunFolder {
   const std::filesystem::path& root() const { return root_; }
   std::filesystem::path config() const { return root_ / "config.toml"; }
   std::filesystem::path info() const { return root_ / "run.json"; }
+  std::filesystem::path dataset() const { return root_ / "dataset.json"; }
+  std::filesystem::path sessions() const { return root_ / "sessions.json"; }
   std::filesystem::path tuning() const { return root_ / "tuning.json"; }
   std::filesystem::path log() const { return root_ / "log.csv"; }
   std::filesystem::path json_lines() const { return root_ / "log.jsonl"; }
   std::filesystem::path events() const { return root_ / "tensorboard"; }
   std::filesystem::path metrics() const { return root_ / "metrics.json"; }
+  std::filesystem::path validations() const { return root_ / "validation.csv"; }
   std::filesystem::path evaluation() const { return root_ / "evaluation.json"; }
   std::filesystem::path pictures() const { return root_ / "pictures"; }
   std::filesystem::path report() const { return root_ / "report.html"; }

@@ -43,7 +43,7 @@ constexpr const char* kLiveScript = R"js(<script>
 /// Changes whenever the run has written something that the report shows.
 std::string state_of(const RunFolder& folder) {
   std::string text;
-  for (const auto& file : {folder.log(), folder.metrics(), folder.config()}) {
+  for (const auto& file : {folder.log(), folder.metrics(), folder.sessions(), folder.config()}) {
     std::error_code missing;
     const auto time = std::filesystem::last_write_time(file, missing);
     text += missing ? "-" : fmt::format("{} ", time.time_since_epoch().count());
@@ -114,6 +114,7 @@ struct ReportServer::State {
     file("/log.csv", folder.log(), "text/csv");
     file("/log.jsonl", folder.json_lines(), "application/x-ndjson");
     file("/metrics.json", folder.metrics(), "application/json");
+    file("/validation.csv", folder.validations(), "text/csv");
   }
 };
 

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/data_option.h"
 #include "apps/show_pictures.h"
 #include "kernels/launch/check.h"
 #include "model/options.h"
@@ -129,7 +130,7 @@ void add_show(CLI::App& app, Action& action) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->allow_extra_args(false);
-  command->add_option("--data", a->source.data, "data set")->type_name("DIR");
+  add_data_option(*command, a->source.data);
   command->add_option("--split", a->source.split, "its split")->capture_default_str();
   command->add_option("--image", a->source.images, "id of a picture of the data set; repeat it")
       ->type_name("ID")

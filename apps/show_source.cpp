@@ -84,7 +84,7 @@ ShownSet shown_pictures(const ShowArguments& a, const DataConfig& config,
   DataConfig own = config;
   if (!classes.empty()) own.classes = classes;
   own.format = "auto";  // the training set's layout says nothing about this one's
-  set = open_dataset(a.data, a.split, own);
+  set = open_dataset(a.data, split_or_usual(a.data, "", a.split), own);
   require_not_empty(set, false);
   if (a.images.empty()) {
     out.chosen.resize(std::min(set.images.size(), static_cast<size_t>(a.count)));

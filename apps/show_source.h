@@ -17,7 +17,8 @@ namespace frcnn::apps {
 struct ShowArguments {
   std::string model, config, preset;  ///< one of them, or none where a data set is enough
   std::vector<std::string> settings;
-  std::string data, split = "all", picture;
+  std::vector<std::string> data;  ///< joined
+  std::string split = "all", picture;
   std::vector<std::string> images;
   int count = 1;
 };

@@ -9,6 +9,7 @@
 
 #include "apps/child_process.h"
 #include "apps/commands.h"
+#include "apps/data_option.h"
 #include "apps/program_device.h"
 #include "apps/stop_signal.h"
 #include "apps/sweep_results.h"
@@ -177,7 +178,7 @@ void add_plan_options(CLI::App& command, SweepRequest& request) {
       .add_option("--preset", request.preset,
                   "settings that are part of the program (see `frcnn train --list-presets`)")
       ->type_name("NAME");
-  command.add_option("--data", request.data, "data set (docs/data.md)")->type_name("SRC");
+  add_data_option(command, request.data);
   const auto repeated = [&](const char* name, std::vector<std::string>& target, const char* help,
                             const char* type) {
     command.add_option(name, target, help)

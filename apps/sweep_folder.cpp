@@ -67,7 +67,9 @@ Sweep sweep_from(const Json& json) {
   Sweep sweep;
   SweepPlan& plan = sweep.plan;
   plan.command = json.at("command");
-  plan.data = json.at("data");
+  const Json& data = json.at("data");  // one text in sweeps of an early version
+  plan.data = data.is_string() ? std::vector<std::string>{data.get<std::string>()}
+                               : data.get<std::vector<std::string>>();
   plan.metric = metric_by_name(json.at("metric"));
   plan.halving = json.at("halving");
   plan.rungs = json.at("rungs");

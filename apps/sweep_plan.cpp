@@ -74,7 +74,7 @@ std::string run_name(const SweepPlan& plan, const SweepRun& run) {
 /// Counts the pictures of each training set once.
 class SetSizes {
  public:
-  explicit SetSizes(std::string folder) : folder_(std::move(folder)) {}
+  explicit SetSizes(std::vector<std::string> sources) : sources_(std::move(sources)) {}
   int64_t images(const DataConfig& config) {
     // All that decides which pictures are used for training.
     std::string key = fmt::format("{}|{}|{}|{}", config.format, config.train_split,
@@ -83,12 +83,13 @@ class SetSizes {
     for (const auto& [from, to] : config.class_map) key += fmt::format("|{}={}", from, to);
     const auto known = sizes_.find(key);
     if (known != sizes_.end()) return known->second;
-    const Dataset set = open_dataset(folder_, config.train_split, config);
+    const Dataset set =
+        open_dataset(sources_, split_or_usual(sources_, "", config.train_split), config);
     return sizes_[key] = static_cast<int64_t>(set.images.size());
   }
 
  private:
-  std::string folder_;
+  std::vector<std::string> sources_;
   std::map<std::string, int64_t> sizes_;
 };
 
@@ -220,6 +221,12 @@ std::string shell_text(const std::vector<std::string>& words) {
   return text;
 }
 
+std::vector<std::string> data_words(const SweepPlan& plan) {
+  std::vector<std::string> words;
+  for (const std::string& source : plan.data) words.insert(words.end(), {"--data", source});
+  return words;
+}
+
 SweepPlan make_plan(const SweepRequest& request) {
   if (request.config.empty() && request.preset.empty())
     throw UsageError(
@@ -236,7 +243,8 @@ SweepPlan make_plan(const SweepRequest& request) {
   for (const std::string& assignment : request.fixed)
     words.insert(words.end(), {"--set", assignment});
   plan.command = shell_text(words);
-  plan.data = fs::absolute(request.data).lexically_normal().string();
+  for (const std::string& source : request.data)
+    plan.data.push_back(fs::absolute(source).lexically_normal().string());
   plan.seeded = !request.seeds.empty();
   plan.combinations = combinations_of(request);
   plan.halving = request.halving;
@@ -259,7 +267,7 @@ void require_same_plan(const SweepPlan& before, const SweepPlan& now, const fs::
   for (const OptionInfo& option : option_list())
     require(option.key, get_option(old_config, option.key).value_or("(as common)"),
             get_option(config, option.key).value_or("(as common)"));
-  require("--data", before.data, now.data);
+  require("--data", shell_text(before.data), shell_text(now.data));
   require("--metric", name_of(before.metric), name_of(now.metric));
   require("--halving", fmt::format("{:g}", before.halving), fmt::format("{:g}", now.halving));
   require("--rungs", std::to_string(before.rungs), std::to_string(now.rungs));

@@ -32,7 +32,7 @@ struct SweepRequest {
   int random = 0;
   uint64_t random_seed = 1;
   std::vector<uint64_t> seeds;  ///< of each combination's runs; empty: one with the config's seed
-  std::string data;
+  std::vector<std::string> data;
   std::string metric = "map_area";
   double halving = 0;  ///< after each rung the best 1 / halving go on; 0: all to the end
   int rungs = 0;       ///< with halving: how often runs are dropped; 0: until one would be left
@@ -49,9 +49,9 @@ struct SweepRun {
 
 /// All that a sweep is going to do; a function of the request and the data set.
 struct SweepPlan {
-  std::string base;     ///< TOML of the settings without those that vary
-  std::string command;  ///< how the request began: "configs/quickstart.toml --set a=b"
-  std::string data;     ///< absolute
+  std::string base;               ///< TOML of the settings without those that vary
+  std::string command;            ///< how the request began: "configs/quickstart.toml --set a=b"
+  std::vector<std::string> data;  ///< absolute
   SweepMetric metric = SweepMetric::map_area;
   double halving = 0;
   int rungs = 0;        ///< 0 without halving
@@ -77,6 +77,9 @@ SweepPlan make_plan(const SweepRequest& request);
 
 /// The last part of a key where only one of `keys` ends with it, else the whole key.
 std::string short_name(const std::string& key, const std::vector<std::string>& keys);
+
+/// The words that name a plan's data: "--data", "/a", "--data", "/b".
+std::vector<std::string> data_words(const SweepPlan& plan);
 
 /// Words as a line for a POSIX shell, quoted where they must be.
 std::string shell_text(const std::vector<std::string>& words);

@@ -193,7 +193,9 @@ std::string setting_text(const Combination& combination, const std::string& key)
 
 std::string train_command(const SweepPlan& plan, const SweepRun& run) {
   auto words = plan.settings(run);
-  words.insert(words.end(), {"--data", plan.data, "--out", "NEW"});
+  const std::vector<std::string> data = data_words(plan);
+  words.insert(words.end(), data.begin(), data.end());
+  words.insert(words.end(), {"--out", "NEW"});
   return fmt::format("frcnn train {} {}", plan.command, shell_text(words));
 }
 

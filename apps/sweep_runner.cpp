@@ -77,7 +77,8 @@ std::vector<std::string> SweepRunner::arguments(const Slot& slot, const SweepRun
   };
   add(plan.settings(run));
   // --resume also begins a run whose folder is empty.
-  add({"--data", plan.data, "--out", folder_.run(run).root().string(), "--resume"});
+  add(data_words(plan));
+  add({"--out", folder_.run(run).root().string(), "--resume"});
   add({"--threads", std::to_string(sweep_.threads), "--device", slot.device});
   add(inherited_arguments());
   if (stage < plan.rungs) add({"--stop-after", std::to_string(plan.stage_steps(run, stage))});

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "apps/commands.h"
+#include "apps/data_card.h"
 #include "apps/data_option.h"
 #include "apps/dataset_io.h"
 #include "apps/evaluation_text.h"
@@ -20,7 +21,6 @@
 #include "apps/train_run.h"
 #include "apps/version.h"
 #include "data/files.h"
-#include "engine/memory.h"
 #include "kernels/launch/check.h"
 #include "model/options.h"
 
@@ -74,8 +74,9 @@ Config requested_config(const TrainArguments& arguments) {
 
 /// Settings that may differ when a run goes on: they don't change what is computed.
 bool may_change(const std::string& key) {
-  for (const char* free : {"train.log_every", "train.checkpoint_every", "train.keep_checkpoints",
-                           "train.validate_every", "data.workers", "data.prefetch"})
+  for (const char* free :
+       {"train.log_every", "train.checkpoint_every", "train.keep_checkpoints",
+        "train.validate_every", "train.validation_loss", "data.workers", "data.prefetch"})
     if (key == free) return true;
   return false;
 }
@@ -147,7 +148,7 @@ void print_optimizer(const Config& config, const Trainer& trainer) {
 }
 
 void print_summary(const Config& config, const Dataset& training, const Dataset* validation,
-                   const RunFolder& folder, TrainRun& run) {
+                   const RunFolder& folder, TrainRun& run, const Preflight& found) {
   Trainer& trainer = run.trainer();
   const auto& model = config.model;
   const auto& parameters = trainer.model().parameters();
@@ -194,7 +195,7 @@ void print_summary(const Config& config, const Dataset& training, const Dataset*
                    static_cast<double>(training.images.size()),
                static_cast<unsigned long>(t.seed));
   print_optimizer(config, trainer);
-  std::fputs(preflight(config, training, trainer).c_str(), stderr);
+  std::fputs(found.text.c_str(), stderr);
   if (trainer.steps() > 0)
     std::fprintf(stderr, "resumed    at step %ld\n", static_cast<long>(trainer.steps()));
 }
@@ -225,7 +226,8 @@ int train(const TrainArguments& arguments) {
   check_pictures(training);
   check_pictures(validation);
   TrainRun run(config, training, validates ? &validation : nullptr, folder, newest);
-  print_summary(config, training, validates ? &validation : nullptr, folder, run);
+  const Preflight found = preflight(config, training, run.trainer());
+  print_summary(config, training, validates ? &validation : nullptr, folder, run, found);
 
   std::optional<ReportServer> server;
   if (arguments.serve) {
@@ -238,6 +240,12 @@ int train(const TrainArguments& arguments) {
   info["program_version"] = program_version();
   write_file(folder.info(), std::string_view(info.dump(2) + "\n"));
   write_file(folder.config(), std::string_view(to_toml(config)));
+  std::vector<CardSplit> splits = {{config.data.train_split, data.training, &training}};
+  if (validates)
+    splits.push_back({config.data.val_split,
+                      data.validation.empty() ? data.training : data.validation, &validation});
+  write_file(folder.dataset(), std::string_view(data_card(splits, &found.coverage)));
+  run.session().predict(found);
   run.set_stop_after(arguments.stop_after);
   const bool undisturbed = run.run();
   if (!undisturbed || run.remaining() > 0)
@@ -246,9 +254,7 @@ int train(const TrainArguments& arguments) {
                  static_cast<long>(run.trainer().total_steps()), folder.root().c_str());
   if (!undisturbed) return stop_exit_code();
   std::fprintf(stderr, "peak memory of tensors %s\n",
-               bytes_text(static_cast<double>(
-                              CachingAllocator::of(program_device().device).stats().peak_reserved))
-                   .c_str());
+               bytes_text(static_cast<double>(run.session().peak())).c_str());
   if (arguments.json) {
     std::fputs(MetricsFile(folder.metrics()).text().c_str(), stdout);
   } else {

@@ -3,10 +3,12 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "apps/data_card.h"
 #include "apps/dataset_io.h"
 #include "data/files.h"
 #include "data/formats.h"
 #include "kernels/launch/check.h"
+#include "model/options.h"
 
 namespace frcnn::apps {
 namespace fs = std::filesystem;
@@ -68,6 +70,29 @@ Dataset open_validation(const DataSources& sources, const Config& config, const 
           "data.val_split=\"\"",
           source, data.val_split));
   return open_dataset(sources.training, data.val_split, data, options);
+}
+
+std::string complete_data_card(const RunFolder& folder) {
+  if (fs::exists(folder.dataset()) || !fs::exists(folder.info())) return "";
+  try {
+    const Config config = load_config(folder.config());
+    const DataSources sources = data_sources(folder, {}, {});
+    const Dataset training = open_training(sources.training, config, /*strict=*/false);
+    std::vector<CardSplit> splits = {{config.data.train_split, sources.training, &training}};
+    Dataset validation;
+    if (!config.data.val_split.empty()) {
+      validation = open_validation(sources, config, training, /*strict=*/false);
+      splits.push_back({config.data.val_split,
+                        sources.validation.empty() ? sources.training : sources.validation,
+                        &validation});
+    }
+    auto card = nlohmann::ordered_json::parse(data_card(splits, nullptr));
+    card["later"] = true;
+    write_file(folder.dataset(), std::string_view(card.dump(1) + "\n"));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
 }
 
 }  // namespace frcnn::apps

@@ -15,6 +15,7 @@
 #include "apps/report.h"
 #include "apps/stop_signal.h"
 #include "apps/terminal.h"
+#include "apps/validation_loss.h"
 #include "apps/version.h"
 #include "engine/tuning.h"
 #include "kernels/launch/check.h"
@@ -25,6 +26,23 @@ namespace {
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+using Results = std::vector<std::pair<std::string, double>>;
+
+/// A validation's results with its losses, for the log.
+Results with_losses(Results results, const std::optional<StepStats>& losses) {
+  if (losses)
+    results.insert(results.end(), {{"loss", losses->total},
+                                   {"loss_rpn_class", losses->rpn_class},
+                                   {"loss_rpn_box", losses->rpn_box},
+                                   {"loss_roi_class", losses->roi_class},
+                                   {"loss_roi_box", losses->roi_box}});
+  return results;
+}
+
+std::string loss_text(const std::optional<StepStats>& losses) {
+  return losses ? fmt::format(", loss {:.4f}", losses->total) : std::string();
 }
 
 }  // namespace
@@ -47,6 +65,7 @@ TrainRun::TrainRun(Config config, const Dataset& training, const Dataset* valida
     proposals_ = stage_files_.proposals_for(0, config_, training_, program_device().device);
   const std::string& given = config_.data.val_proposals;
   if (validation && !given.empty()) validation_proposals_ = load_proposals_of(given, *validation);
+  session_.emplace(folder_, program_device().device, trainer_->steps());
 }
 
 void TrainRun::make_trainer(size_t stage, bool import_initial) {
@@ -144,14 +163,21 @@ std::string TrainRun::progress_detail(const StepStats& stats) const {
 
 void TrainRun::one_step(Loader& loader) {
   for (int pass = 0; pass < config_.train.iter_size; ++pass) {
-    const Batch batch = loader.next();
-    ModelInput input = to_model_input(batch.samples);
-    if (proposals_) input.regions = to_regions(batch.samples, *proposals_);
-    trainer_->accumulate(input, to_ground_truth(batch.samples, config_.data.use_difficult));
+    const Batch batch = session_->time(RunPart::data, [&] { return loader.next(); });
+    const ModelInput input = session_->time(RunPart::input, [&] {
+      ModelInput made = to_model_input(batch.samples);
+      if (proposals_) made.regions = to_regions(batch.samples, *proposals_);
+      return made;
+    });
+    session_->time(RunPart::forward, [&] {
+      trainer_->accumulate(input, to_ground_truth(batch.samples, config_.data.use_difficult));
+    });
+    session_->move(trainer_->backward_seconds(), RunPart::forward, RunPart::backward);
     cursor_ = batch.cursor;
     window_images_ += static_cast<int64_t>(batch.samples.size());
+    session_->add_images(static_cast<int64_t>(batch.samples.size()));
   }
-  const StepStats stats = trainer_->update();
+  const StepStats stats = session_->time(RunPart::update, [&] { return trainer_->update(); });
   rates_ = stats.learning_rates;
   add_to_window(stats);
   const double spent = now() - window_start_;
@@ -166,9 +192,11 @@ void TrainRun::add_to_window(const StepStats& stats) {
 }
 
 void TrainRun::write_log_row(const Loader& loader) {
-  add_to_window(trainer_->collect());
-  log_->write({trainer_->steps(), epoch(), window_.mean(), rates_, images_per_second_, data_wait_,
-               trainer_->stage_number() + 1});
+  add_to_window(session_->time(RunPart::update, [&] { return trainer_->collect(); }));
+  session_->time(RunPart::save, [&] {
+    log_->write({trainer_->steps(), epoch(), window_.mean(), rates_, images_per_second_, data_wait_,
+                 trainer_->stage_number() + 1});
+  });
   window_ = LogWindow();
   window_images_ = 0;
   window_start_ = now();
@@ -176,7 +204,13 @@ void TrainRun::write_log_row(const Loader& loader) {
 }
 
 void TrainRun::save() {
-  add_to_window(trainer_->collect());
+  add_to_window(session_->time(RunPart::update, [&] { return trainer_->collect(); }));
+  session_->end_peak(/*validation=*/false);
+  session_->time(RunPart::save, [&] { save_checkpoint(); });
+  session_->write(trainer_->steps());
+}
+
+void TrainRun::save_checkpoint() {
   Checkpoint checkpoint = trainer_->checkpoint(cursor_.epoch, cursor_.position);
   trainer_->check_finite(checkpoint);
   checkpoint.program_version = program_version();
@@ -200,38 +234,58 @@ void TrainRun::validate_proposals() {
       propose_all(trainer_->model(), *validation_, config_, /*training=*/false, "validation");
   if (!proposals) return;
   recall_ = recall_of(*validation_, *proposals);
+  const std::optional<StepStats> losses = losses_of_validation();
+  if (stop_requested()) return;
   metrics_.add_recall(trainer_->steps(), epoch(), config_.data.val_split,
                       static_cast<int64_t>(validation_->images.size()), trainer_->stage().name,
-                      *recall_);
+                      *recall_, losses);
   const RecallAt& most = recall_->at.back();
-  log_->validated(trainer_->steps(), {{"recall_50", most.recall50}, {"recall_70", most.recall70}});
+  log_->validated(
+      trainer_->steps(), epoch(),
+      with_losses({{"recall_50", most.recall50}, {"recall_70", most.recall70}}, losses));
   std::fprintf(stderr,
                "step %ld, epoch %.2f: recall %.4f (IoU >= 0.5), %.4f (IoU >= 0.7) of %.0f "
-               "proposals per picture on %s\n",
+               "proposals per picture%s on %s\n",
                static_cast<long>(trainer_->steps()), epoch(), most.recall50, most.recall70,
-               recall_->boxes_per_picture, validation_->name.c_str());
+               recall_->boxes_per_picture, loss_text(losses).c_str(), validation_->name.c_str());
+}
+
+std::optional<StepStats> TrainRun::losses_of_validation() const {
+  if (!config_.train.validation_loss) return std::nullopt;
+  return validation_losses(trainer_->model(), *validation_, config_, trainer_->stage().parts,
+                           validation_proposals_ ? &*validation_proposals_ : nullptr);
 }
 
 void TrainRun::validate() {
+  session_->end_peak(/*validation=*/false);
+  session_->time(RunPart::validation, [&] { measure_validation(); });
+  session_->end_peak(/*validation=*/true);
+  session_->write(trainer_->steps());
+}
+
+void TrainRun::measure_validation() {
   const Trainer::Averaged averaged(*trainer_);
   if (measure() == Measure::recall) return validate_proposals();
   const auto detections =
       detect_all(trainer_->model(), *validation_, config_.model.preprocess, config_.data,
                  validation_proposals_ ? &*validation_proposals_ : nullptr);
+  const std::optional<StepStats> losses = losses_of_validation();
   if (stop_requested()) return;  // not all pictures were seen
   result_ = evaluate_voc(*validation_, detections);
   if (remaining() == 0) {
     write_examples(folder_.examples(), *validation_, detections);
     write_run_evaluation(folder_, trainer_->steps(), config_.data.val_split, *validation_,
-                         detections);
+                         detections, *result_);
   }
   metrics_.add(trainer_->steps(), epoch(), config_.data.val_split,
-               static_cast<int64_t>(validation_->images.size()), *result_);
-  log_->validated(trainer_->steps(),
-                  {{"map_area", result_->map_area}, {"map_voc07_11point", result_->map_11point}});
-  std::fprintf(stderr, "step %ld, epoch %.2f: mAP@0.5 %.4f (area), %.4f (VOC07 11-point) on %s\n",
+               static_cast<int64_t>(validation_->images.size()), *result_, losses);
+  log_->validated(
+      trainer_->steps(), epoch(),
+      with_losses({{"map_area", result_->map_area}, {"map_voc07_11point", result_->map_11point}},
+                  losses));
+  std::fprintf(stderr, "step %ld, epoch %.2f: mAP@0.5 %.4f (area), %.4f (VOC07 11-point)%s on %s\n",
                static_cast<long>(trainer_->steps()), epoch(), result_->map_area,
-               result_->map_11point, validation_->name.c_str());
+               result_->map_11point, loss_text(losses).c_str(), validation_->name.c_str());
 }
 
 void TrainRun::train() {
@@ -265,7 +319,8 @@ bool TrainRun::run() {
   log_.emplace(folder_, trainer_->steps(), group_names());
   if (stages_.size() > 1 && trainer_->steps() == 0)
     stage_files_.save_weights(TrainStage::kInitial, trainer_->checkpoint(0, 0));
-  bool prepared = prepare_stage();
+  session_->write(trainer_->steps());
+  bool prepared = session_->time(RunPart::stage, [&] { return prepare_stage(); });
   while (prepared) {
     // Also right after a resume: the run may have been killed between checkpoint and validation.
     if (validation_due() && !metrics_.has(trainer_->steps())) validate();
@@ -277,12 +332,14 @@ bool TrainRun::run() {
         stop_with_capsule(*trainer_, training_, folder_, error.what());
       }
     } else if (remaining() > 0) {
-      prepared = next_stage();
+      prepared = session_->time(RunPart::stage, [&] { return next_stage(); });
     } else {
       check_shared_layers();
       break;
     }
   }
+  session_->end_peak(/*validation=*/false);
+  session_->write(trainer_->steps());
   if (stop_requested()) return false;
   write_report(folder_);
   return true;

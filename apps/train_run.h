@@ -7,6 +7,7 @@
 
 #include "apps/metrics_file.h"
 #include "apps/run_folder.h"
+#include "apps/run_session.h"
 #include "apps/train_stages.h"
 #include "apps/training_log.h"
 #include "data/dataset.h"
@@ -33,6 +34,8 @@ class TrainRun {
   bool run();
 
   Trainer& trainer() { return *trainer_; }
+  /// Where times and memory of this process are kept.
+  RunSession& session() { return *session_; }
   const std::vector<TrainStage>& stages() const { return stages_; }
   /// Updates that the run still has to do.
   int64_t remaining() const { return trainer_->total_steps() - trainer_->steps(); }
@@ -47,6 +50,7 @@ class TrainRun {
   void add_to_window(const StepStats& stats);
   void write_log_row(const Loader& loader);
   void save();
+  void save_checkpoint();
   bool at_stop() const { return stop_after_ > 0 && trainer_->steps() >= stop_after_; }
   bool stage_done() const { return trainer_->steps() >= trainer_->stage().end(); }
   void restore(const std::filesystem::path& file);
@@ -61,7 +65,10 @@ class TrainRun {
   enum class Measure { nothing, recall, average_precision };
   Measure measure() const;
   void validate();
+  void measure_validation();
   void validate_proposals();
+  /// Losses of the validation pictures; nullopt without train.validation_loss or after Ctrl-C.
+  std::optional<StepStats> losses_of_validation() const;
   double epoch() const;
   std::vector<std::string> group_names() const;
   std::string progress_detail(const StepStats& stats) const;
@@ -79,6 +86,7 @@ class TrainRun {
   LoaderCursor cursor_;
   LogWindow window_;
   std::optional<TrainingLog> log_;
+  std::optional<RunSession> session_;
   std::optional<EvaluationResult> result_;
   std::optional<ProposalRecall> recall_;
   StepStats last_;  // the last losses that were seen

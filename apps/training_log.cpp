@@ -167,10 +167,15 @@ void TrainingLog::write(const LogRow& row) {
   events_.scalars(row.step, scalars);
 }
 
-void TrainingLog::validated(int64_t step,
+void TrainingLog::validated(int64_t step, double epoch,
                             const std::vector<std::pair<std::string, double>>& results) {
   std::vector<std::pair<std::string, double>> scalars;
-  for (const auto& [name, value] : results) scalars.emplace_back("validation/" + name, value);
+  Cells cells = {{"step", std::to_string(step)}, {"epoch", fmt::format("{:.4f}", epoch)}};
+  for (const auto& [name, value] : results) {
+    scalars.emplace_back("validation/" + name, value);
+    cells.emplace_back("validation_" + name, fmt::format("{:.6g}", value));
+  }
+  json_lines_.append(json_line(cells));
   events_.scalars(step, scalars);
 }
 

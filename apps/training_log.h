@@ -35,7 +35,8 @@ struct LogRow {
   size_t stage = 1;
 };
 
-/// log.csv, log.jsonl and tensorboard/ of a run: one row per train.log_every updates.
+/// log.csv, log.jsonl and tensorboard/ of a run: one row per train.log_every updates; the latter
+/// two tell the validations, too.
 class TrainingLog {
  public:
   /// Opens the log. Rows after `step` (written by a run that was killed later than its last
@@ -43,8 +44,11 @@ class TrainingLog {
   /// learning rates have columns.
   TrainingLog(const RunFolder& folder, int64_t step, const std::vector<std::string>& groups);
   void write(const LogRow& row);
-  /// Results of a validation ("map_area"), for TensorBoard; metrics.json is not written here.
-  void validated(int64_t step, const std::vector<std::pair<std::string, double>>& results);
+  /// Results of a validation ("map_area", "loss"): a line of log.jsonl that names them
+  /// "validation_map_area", and TensorBoard's "validation/map_area". metrics.json and
+  /// validation.csv are MetricsFile's.
+  void validated(int64_t step, double epoch,
+                 const std::vector<std::pair<std::string, double>>& results);
 
  private:
   struct File {

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/data_option.h"
 #include "apps/load_detector.h"
 #include "apps/model_file.h"
 #include "apps/stop_signal.h"
@@ -100,7 +101,7 @@ void add_why(CLI::App& app, Action& action) {
       "why", "say for each missed object and false detection at which step it went wrong");
   a->source.count = std::numeric_limits<int>::max();
   command->add_option("MODEL", a->source.model, "checkpoint, or folder of a run")->required();
-  command->add_option("--data", a->source.data, "data set")->required()->type_name("DIR");
+  add_data_option(*command, a->source.data)->required();
   command->add_option("--split", a->source.split, "its split")->capture_default_str();
   command->add_option("--image", a->source.images, "id of a picture; repeat it; default: all")
       ->type_name("ID")

@@ -1,6 +1,7 @@
 #include "data/bootstrap.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -32,22 +33,90 @@ double mean(const std::vector<double>& values) {
   return count > 0 ? sum / static_cast<double>(count) : kNone;
 }
 
-/// The precision-recall curve of a class when picture i counts weights[i] times.
-std::vector<PrPoint> weighted_curve(const ClassResult& entry, const std::vector<uint16_t>& weights,
+/// A detection that is more than one of the counted: right or left out at some limit.
+struct Event {
+  int32_t detection = 0;            ///< position in Ranking::images
+  uint16_t right = 0, ignored = 0;  ///< a bit for each limit
+};
+
+/// Detections in their order, as a resample needs them: all are counted, few are more than that.
+struct Ranking {
+  std::vector<int32_t> images;  ///< the picture of each
+  std::vector<Event> events;
+
+  void add(int64_t image, uint16_t right, uint16_t ignored) {
+    if (right != 0 || ignored != 0)
+      events.push_back({static_cast<int32_t>(images.size()), right, ignored});
+    images.push_back(static_cast<int32_t>(image));
+  }
+};
+
+/// What resamples need of a class.
+struct ClassData {
+  Ranking voc, coco;
+  std::vector<std::pair<int32_t, int32_t>> objects;  ///< pictures with objects, and how many
+};
+
+ClassData class_data(const ClassResult& voc, const CocoClassMatches& coco) {
+  ClassData data;
+  for (const PrPoint& point : voc.curve) data.voc.add(point.image, point.right ? 1 : 0, 0);
+  for (const CocoMatch& m : coco.ranked)
+    data.coco.add(m.image, m.right[kAreaAll], m.ignored[kAreaAll]);
+  for (size_t i = 0; i < coco.objects_of_image.size(); ++i)
+    if (coco.objects_of_image[i] > 0)
+      data.objects.emplace_back(static_cast<int32_t>(i), coco.objects_of_image[i]);
+  return data;
+}
+
+/// Walks through a ranking when picture i counts weights[i] times: calls at(event, weight, counted)
+/// for the events of pictures that were drawn, `counted` being the weight of all detections so far.
+template <typename At>
+void walk(const Ranking& ranking, const std::vector<uint16_t>& weights, const At& at) {
+  int64_t counted = 0;
+  int32_t next = 0;
+  for (const Event& event : ranking.events) {
+    for (; next <= event.detection; ++next)
+      counted += weights[static_cast<size_t>(ranking.images[static_cast<size_t>(next)])];
+    const auto image = ranking.images[static_cast<size_t>(event.detection)];
+    if (const int64_t weight = weights[static_cast<size_t>(image)]; weight > 0)
+      at(event, weight, counted);
+  }
+}
+
+/// The precision-recall curve of a class: between right detections precision only falls.
+std::vector<PrPoint> weighted_curve(const Ranking& ranking, const std::vector<uint16_t>& weights,
                                     int64_t objects) {
   std::vector<PrPoint> curve;
-  int64_t right = 0, counted = 0;
-  for (const PrPoint& point : entry.curve) {
-    const int64_t weight = weights[static_cast<size_t>(point.image)];
-    if (weight == 0) continue;
-    counted += weight;
-    if (!point.right) continue;  // between right ones precision only falls
+  int64_t right = 0;
+  walk(ranking, weights, [&](const Event&, int64_t weight, int64_t counted) {
     right += weight;
     curve.push_back({static_cast<double>(right) / static_cast<double>(objects),
-                     static_cast<double>(right) / static_cast<double>(counted), point.score,
-                     point.image, true});
-  }
+                     static_cast<double>(right) / static_cast<double>(counted), 0, 0, true});
+  });
   return curve;
+}
+
+/// COCO's average precision at every limit, in one walk.
+std::array<double, kCocoIou.size()> coco_precisions(const Ranking& ranking,
+                                                    const std::vector<uint16_t>& weights,
+                                                    int64_t objects) {
+  std::array<std::vector<CocoPoint>, kCocoIou.size()> points;
+  std::array<int64_t, kCocoIou.size()> right{}, ignored{};
+  walk(ranking, weights, [&](const Event& event, int64_t weight, int64_t counted) {
+    for (size_t limit = 0; limit < kCocoIou.size(); ++limit) {
+      const unsigned bit = 1U << limit;
+      if (event.ignored & bit) {
+        ignored[limit] += weight;
+      } else if (event.right & bit) {
+        right[limit] += weight;
+        points[limit].push_back(coco_point(right[limit], counted - ignored[limit], objects));
+      }
+    }
+  });
+  std::array<double, kCocoIou.size()> precisions{};
+  for (size_t limit = 0; limit < kCocoIou.size(); ++limit)
+    precisions[limit] = coco_average_precision(points[limit]);
+  return precisions;
 }
 
 /// Values of one resample.
@@ -56,24 +125,23 @@ struct Resample {
   double map_area = kNone, map_11point = kNone, coco_ap = kNone, coco_ap50 = kNone;
 };
 
-Resample measure(const EvaluationResult& result, const std::vector<CocoClassMatches>& matches,
-                 const std::vector<uint16_t>& weights) {
+Resample measure(const std::vector<ClassData>& classes, const std::vector<uint16_t>& weights) {
   Resample out;
   std::vector<double> eleven, all, half;
-  for (size_t k = 0; k < matches.size(); ++k) {
+  for (const ClassData& data : classes) {
     int64_t objects = 0;
-    for (size_t i = 0; i < weights.size(); ++i)
-      objects += int64_t{weights[i]} * matches[k].objects_of_image[i];
+    for (const auto& [image, count] : data.objects)
+      objects += int64_t{weights[static_cast<size_t>(image)]} * count;
     if (objects == 0) {
       out.classes.push_back(kNone);
       continue;
     }
-    const std::vector<PrPoint> curve = weighted_curve(result.classes[k], weights, objects);
+    const std::vector<PrPoint> curve = weighted_curve(data.voc, weights, objects);
     out.classes.push_back(area_ap(curve));
     eleven.push_back(eleven_point_ap(curve));
-    for (size_t limit = 0; limit < kCocoIou.size(); ++limit)
-      all.push_back(coco_average_precision(matches[k], kAreaAll, limit, weights));
-    half.push_back(all[all.size() - kCocoIou.size()]);
+    const auto precisions = coco_precisions(data.coco, weights, objects);
+    all.insert(all.end(), precisions.begin(), precisions.end());
+    half.push_back(precisions[0]);
   }
   out.map_area = mean(out.classes);
   out.map_11point = mean(eleven);
@@ -113,14 +181,16 @@ BootstrapResult bootstrap(const Dataset& truth, const std::vector<Detection>& de
   check(matches.size() == result.classes.size(),
         "[bootstrap] expected the VOC result of the same classes ({}), got {}", matches.size(),
         result.classes.size());
+  std::vector<ClassData> classes;
+  for (size_t k = 0; k < matches.size(); ++k)
+    classes.push_back(class_data(result.classes[k], matches[k]));
   std::vector<Resample> resamples(static_cast<size_t>(options.resamples));
   kernels::parallel_for(options.resamples, 1, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
       resamples[static_cast<size_t>(r)] =
-          measure(result, matches, draw(truth.images.size(), options.seed, r));
+          measure(classes, draw(truth.images.size(), options.seed, r));
   });
-  const Resample whole =
-      measure(result, matches, std::vector<uint16_t>(truth.images.size(), uint16_t{1}));
+  const Resample whole = measure(classes, std::vector<uint16_t>(truth.images.size(), uint16_t{1}));
   BootstrapResult out;
   out.options = options;
   out.pictures = static_cast<int64_t>(truth.images.size());

@@ -189,29 +189,7 @@ std::vector<CocoClassMatches> match_coco(const Dataset& truth,
   return out;
 }
 
-double coco_average_precision(const CocoClassMatches& matches, CocoArea area, size_t limit,
-                              std::span<const uint16_t> weights) {
-  int64_t objects = weights.empty() ? matches.objects[area] : 0;
-  for (size_t i = 0; i < weights.size(); ++i)
-    objects += int64_t{weights[i]} * matches.objects_of_image[i];
-  if (objects == 0) return -1;
-  // Precision and recall change for the better only at a right detection: others need no entry.
-  struct Point {
-    double recall, precision;
-  };
-  std::vector<Point> points;
-  const unsigned bit = 1U << limit;
-  int64_t right = 0, counted = 0;
-  for (const CocoMatch& m : matches.ranked) {
-    if (m.ignored[area] & bit) continue;
-    const int64_t weight = weights.empty() ? 1 : weights[static_cast<size_t>(m.image)];
-    counted += weight;
-    if (!(m.right[area] & bit) || weight == 0) continue;
-    right += weight;
-    // The epsilon is the published evaluator's; it keeps every digit equal.
-    points.push_back({static_cast<double>(right) / static_cast<double>(objects),
-                      static_cast<double>(right) / (static_cast<double>(counted) + 0x1p-52)});
-  }
+double coco_average_precision(std::span<CocoPoint> points) {
   for (size_t i = points.size(); i-- > 1;)
     points[i - 1].precision = std::max(points[i - 1].precision, points[i].precision);
   double sum = 0;
@@ -222,6 +200,21 @@ double coco_average_precision(const CocoClassMatches& matches, CocoArea area, si
     sum += points[at].precision;
   }
   return sum / 101;
+}
+
+double coco_average_precision(const CocoClassMatches& matches, CocoArea area, size_t limit) {
+  const int64_t objects = matches.objects[area];
+  if (objects == 0) return -1;
+  // Precision and recall change for the better only at a right detection: others need no entry.
+  std::vector<CocoPoint> points;
+  const unsigned bit = 1U << limit;
+  int64_t right = 0, counted = 0;
+  for (const CocoMatch& m : matches.ranked) {
+    if (m.ignored[area] & bit) continue;
+    ++counted;
+    if (m.right[area] & bit) points.push_back(coco_point(++right, counted, objects));
+  }
+  return coco_average_precision(points);
 }
 
 double coco_recall(const CocoClassMatches& matches, CocoArea area, size_t limit, int most) {

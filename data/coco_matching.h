@@ -44,10 +44,22 @@ struct CocoClassMatches {
 std::vector<CocoClassMatches> match_coco(const Dataset& truth,
                                          const std::vector<Detection>& detections);
 
-/// Average precision at IoU limit number `limit`: mean of the interpolated precision at the
-/// recalls 0, 0.01 .. 1. With `weights`, picture i counts weights[i] times. -1 without objects.
-double coco_average_precision(const CocoClassMatches& matches, CocoArea area, size_t limit,
-                              std::span<const uint16_t> weights = {});
+/// Recall and precision where a right detection has been counted.
+struct CocoPoint {
+  double recall = 0, precision = 0;
+};
+/// `right` of `objects` found among `counted` detections.
+inline CocoPoint coco_point(int64_t right, int64_t counted, int64_t objects) {
+  // The epsilon is the published evaluator's; it keeps every digit equal.
+  return {static_cast<double>(right) / static_cast<double>(objects),
+          static_cast<double>(right) / (static_cast<double>(counted) + 0x1p-52)};
+}
+/// Mean of the interpolated precision at the recalls 0, 0.01 .. 1 of points of rising recall, whose
+/// precisions are overwritten.
+double coco_average_precision(std::span<CocoPoint> points);
+
+/// Average precision at IoU limit number `limit`. -1 without objects.
+double coco_average_precision(const CocoClassMatches& matches, CocoArea area, size_t limit);
 
 /// Share of the objects found at IoU limit `limit` by the best `most` detections of each picture;
 /// -1 without objects.

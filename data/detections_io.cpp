@@ -3,9 +3,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <simdjson.h>
+
 #include <algorithm>
+#include <array>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "data/files.h"
 #include "kernels/launch/check.h"
@@ -43,6 +47,27 @@ class Names {
     }
     for (size_t i = 0; i < dataset.class_names.size(); ++i)
       classes_.emplace(dataset.class_names[i], static_cast<int>(i));
+  }
+
+  /// Position of a picture, -1 where there is none of that number or name.
+  int64_t find_image(int64_t number) const {
+    const auto found = numbers_.find(number);
+    return found != numbers_.end() ? found->second : find_image(std::to_string(number));
+  }
+  int64_t find_image(const std::string& name) const {
+    const auto found = images_.find(name);
+    return found != images_.end() ? found->second : -1;
+  }
+  /// A class's label, -1 where there is none of that name.
+  int find_class(const std::string& name) const {
+    const auto found = classes_.find(name);
+    return found != classes_.end() ? found->second : -1;
+  }
+  int find_category(int64_t id) const {
+    const auto& ids = dataset_.category_ids;
+    if (ids.empty()) return id >= 1 && id <= std::ssize(dataset_.class_names) ? int(id - 1) : -1;
+    const auto found = std::find(ids.begin(), ids.end(), id);
+    return found != ids.end() ? static_cast<int>(found - ids.begin()) : -1;
   }
 
   int64_t image(const json& id, const std::string& place) const {
@@ -109,6 +134,63 @@ Detection read_entry(const json& entry, const Names& names, const std::string& p
   return detection;
 }
 
+/// One detection by the streaming parser; false where it is not of the usual form.
+bool read_fields(simdjson::ondemand::object entry, const Names& names, Detection& out) {
+  out = {-1, -1, 0, {}};
+  bool scored = false, boxed = false, named = false;
+  for (auto field : entry) {
+    const std::string_view key = std::string_view(field.unescaped_key());
+    simdjson::ondemand::value value = field.value();
+    if (key == "bbox") {
+      std::array<double, 4> box{};
+      size_t count = 0;
+      for (auto number : value.get_array()) {
+        if (count == 4) return false;
+        box[count++] = double(number);
+      }
+      if (count != 4 || !(box[2] >= 0 && box[3] >= 0)) return false;
+      out.box = {static_cast<float>(box[0]), static_cast<float>(box[1]),
+                 static_cast<float>(box[0] + box[2]), static_cast<float>(box[1] + box[3])};
+      boxed = true;
+    } else if (key == "score") {
+      out.score = static_cast<float>(double(value));
+      scored = true;
+    } else if (key == "image_id") {
+      const bool text = value.type() == simdjson::ondemand::json_type::string;
+      out.image = text ? names.find_image(std::string(std::string_view(value)))
+                       : names.find_image(int64_t(value));
+    } else if (key == "category_name") {
+      out.label = names.find_class(std::string(std::string_view(value)));
+      named = true;  // goes before the number
+    } else if (key == "category_id" && !named) {
+      out.label = names.find_category(int64_t(value));
+    }
+  }
+  return out.image >= 0 && out.label >= 0 && scored && boxed;
+}
+
+/// All detections of a text that is as it should be, fast; nothing where it is not: then the
+/// careful reader says what is wrong.
+std::optional<std::vector<Detection>> read_quickly(std::string& text, const Names& names) {
+  std::vector<Detection> detections;
+  try {
+    text.reserve(text.size() + simdjson::SIMDJSON_PADDING);
+    simdjson::ondemand::parser parser;
+    simdjson::ondemand::document document =
+        parser.iterate(simdjson::padded_string_view(text.data(), text.size(), text.capacity()));
+    for (auto entry : document.get_array()) {
+      Detection detection;
+      if (!read_fields(entry.get_object(), names, detection)) return std::nullopt;
+      detections.push_back(detection);
+    }
+    // Something follows the array unless its end is out of bounds.
+    if (document.current_location().error() == simdjson::SUCCESS) return std::nullopt;
+  } catch (const simdjson::simdjson_error&) {
+    return std::nullopt;
+  }
+  return detections;
+}
+
 }  // namespace
 
 std::string detections_to_json(const Dataset& dataset, const std::vector<Detection>& detections) {
@@ -133,7 +215,9 @@ void write_detections_json(const fs::path& path, const Dataset& dataset,
 }
 
 std::vector<Detection> read_detections_json(const fs::path& path, const Dataset& dataset) {
-  const std::string text = read_text(path);
+  std::string text = read_text(path);
+  const Names names(dataset);
+  if (auto detections = read_quickly(text, names)) return *std::move(detections);
   json document;
   try {
     document = json::parse(text);
@@ -143,7 +227,6 @@ std::vector<Detection> read_detections_json(const fs::path& path, const Dataset&
   }
   check(document.is_array(), "{}: expected an array of detections, found {}", path.string(),
         document.type_name());
-  const Names names(dataset);
   std::vector<Detection> detections;
   for (const json& entry : document)
     detections.push_back(read_entry(

@@ -106,6 +106,14 @@ size_t size_bin(const Box& box) {
                              kSizeLimits.begin());
 }
 
+std::vector<SizeHistogram> size_histograms(const Dataset& set) {
+  std::vector<SizeHistogram> sizes(set.class_names.size());
+  for (const ImageRecord& image : set.images)
+    for (const Object& object : image.objects)
+      if (!object.crowd) ++sizes.at(static_cast<size_t>(object.label)).at(size_bin(object.box));
+  return sizes;
+}
+
 Severity severity_of(const Finding& finding) {
   const bool noted = finding.kind == FindingKind::note;
   if (finding.defect == Defect::other)
@@ -147,10 +155,7 @@ Diagnosis examine(Dataset set, std::vector<PictureList> lists, const DoctorOptio
   check_pictures(d);
   check_copies(d);
   check_ids(d);
-  d.sizes.resize(d.set.class_names.size());
-  for (const ImageRecord& image : d.set.images)
-    for (const Object& object : image.objects)
-      ++d.sizes.at(static_cast<size_t>(object.label)).at(size_bin(object.box));
+  d.sizes = size_histograms(d.set);
   arrange(d.findings);
   return d;
 }

@@ -42,6 +42,8 @@ using SizeHistogram = std::array<int64_t, kSizeLimits.size() + 1>;
 /// "< 16", "16-32", ..., ">= 512".
 std::string size_bin_name(size_t bin);
 size_t size_bin(const Box& box);
+/// By class; crowd regions are not counted.
+std::vector<SizeHistogram> size_histograms(const Dataset& set);
 
 /// The weight of a finding: its defect's; facts without a code of their own, and what a reader only
 /// notes, weigh by what was done.

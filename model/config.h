@@ -189,7 +189,8 @@ struct TrainConfig {
   int log_every = 20;             // steps
   int checkpoint_every = 2000;    // steps
   int keep_checkpoints = 2;
-  double validate_every = 0;  // epochs between validations; 0: at the end only
+  double validate_every = 0;    // epochs between validations; 0: at the end only
+  bool validation_loss = true;  // validations compute the losses, too
 };
 
 /// Random changes of training pictures, drawn anew each epoch; the defaults change nothing.

@@ -196,7 +196,7 @@ FasterRcnn::Passed FasterRcnn::forward(const Tensor& images, const LossParts& pa
                                        bool proposals) const {
   const int64_t input_h = images.dim(2), input_w = images.dim(3);
   Passed passed;
-  passed.map = features(images, /*training=*/!backbone_fixed_);
+  passed.map = features(images, /*training=*/!backbone_fixed_ && !parts.evaluation);
   const bool tiles = on_tiles(parts);  // they wait for the samples
   if ((parts.rpn && !tiles) || proposals) {
     std::optional<Tape::NoGrad> constants;
@@ -266,8 +266,8 @@ Losses FasterRcnn::combine(const Passed& passed, const Drawn& drawn, const PassK
             ? proposal_decode(scaled_gradient(passed.rpn.deltas, parts.proposal_factor),
                               passed.anchors, drawn.limits, drawn.sources, drawn.rois)
             : drawn.rois;
-    const RoiOutput roi =
-        head_.forward(passed.map, rois, passed.stride.y, passed.stride.x, &dropout_key);
+    const RoiOutput roi = head_.forward(passed.map, rois, passed.stride.y, passed.stride.x,
+                                        parts.evaluation ? nullptr : &dropout_key);
     // A box target is its object as seen from the RoI: one that moves takes the target with it.
     // GIoU is no function of the difference alone; its targets stay.
     const bool moving = parts.proposal_gradients && config_.roi.box_loss != "giou";

@@ -40,6 +40,9 @@ struct LossParts {
   /// differentiable in them: UsageError with roi.layer = "roi_pool".
   bool proposal_gradients = false;
   double proposal_factor = 1;  ///< of these gradients (train.proposal_gradient)
+  /// The network as it detects: batch norms take their running statistics and leave them alone, and
+  /// nothing is dropped. For losses of pictures that are not trained on.
+  bool evaluation = false;
 };
 
 /// What the parts of the network gave on the way to an image's detections, on the host, so that an

@@ -308,6 +308,9 @@ Rows train_rows() {
           "older checkpoints are removed"),
       row("train.validate_every", FIELD(train.validate_every), kNotNegative, "epochs",
           "mAP on the validation split is measured; 0: at the end only"),
+      row("train.validation_loss", FIELD(train.validation_loss),
+          "a validation computes the losses of its pictures, too, which takes it about twice the "
+          "time"),
   };
 }
 

@@ -1,5 +1,6 @@
 #include "model/trainer.h"
 
+#include <chrono>
 #include <cmath>
 
 #include "engine/tape.h"
@@ -147,7 +148,10 @@ void Trainer::accumulate(const ModelInput& input, const std::vector<GroundTruth>
           steps() + 1, name, value));
     *sum += value;
   }
+  const auto start = std::chrono::steady_clock::now();
   tape.backward(losses.total);
+  backward_seconds_ =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   ++passes_;
 }
 

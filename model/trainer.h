@@ -69,6 +69,9 @@ class Trainer {
   /// device, and throws Error where a loss or gradient was not finite; on the CPU, where update()
   /// tells them, `updates` is 0.
   StepStats collect();
+  /// Time that the last accumulate() spent in its backward pass. 0 on a GPU, which works while the
+  /// host goes on.
+  double backward_seconds() const { return backward_seconds_; }
 
   /// While it lives the model's weights are their moving averages, where train.ema keeps them: for
   /// validation. Nothing may be trained or saved meanwhile.
@@ -138,6 +141,7 @@ class Trainer {
   std::deque<KeptPass> kept_;
   std::function<void(Tape&)> watch_;
   int passes_ = 0;
+  double backward_seconds_ = 0;
   StepStats sums_;
   std::shared_ptr<GpuState> gpu_;
 };

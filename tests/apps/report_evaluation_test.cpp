@@ -42,7 +42,7 @@ TEST_CASE("evaluation of a run: file, pictures and sections of the report") {
   const RunFolder folder(dir.path() / "run");
   CHECK(evaluation_sections(folder).empty());
   CHECK(picture_section(folder).empty());
-  write_run_evaluation(folder, 12, "val", set, found);
+  write_run_evaluation(folder, 12, "val", set, found, evaluate_voc(set, found));
   const auto json = nlohmann::json::parse(read_text(folder.evaluation()));
   CHECK(json["step"] == 12);
   CHECK(json["images"] == 3);
@@ -78,7 +78,7 @@ TEST_CASE("evaluation of a run: nothing detected, and a broken file") {
   const test::TempDir dir;
   const Dataset set = write_set(dir.path(), 2);
   const RunFolder folder(dir.path() / "run");
-  write_run_evaluation(folder, 1, "val", set, {});
+  write_run_evaluation(folder, 1, "val", set, {}, evaluate_voc(set, {}));
   CHECK(evaluation_sections(folder).find("nan") == std::string::npos);
   CHECK_THAT(picture_section(folder), test::mentions("0 right, 0 wrong, 2 missed"));
   write_file(folder.evaluation(), std::string_view("{"));

@@ -118,7 +118,7 @@ TEST_CASE("samples are those of training, and as many as it draws") {
   const ShowFolder folder;
   ShowArguments arguments;
   arguments.config = folder.config.string();
-  arguments.data = folder.data.string();
+  arguments.data = {folder.data.string()};
   const Dataset dataset = shown_pictures(arguments, DataConfig(), {}).dataset;
   const ShownModel model(arguments, dataset.class_names);
   const ShownPicture picture = shown_picture(dataset, 0, model.config().model.preprocess, false);

@@ -138,7 +138,7 @@ struct Set {
     options.max_size = 24;
     make_synthetic(dir.path() / "data", options);
     request.config = (test::source_dir() / "configs/quickstart.toml").string();
-    request.data = (dir.path() / "data").string();
+    request.data = {(dir.path() / "data").string()};
     request.grid = {"optimizer.lr=0.01,0.02", "train.epochs=2,4"};
   }
 };
@@ -159,12 +159,23 @@ TEST_CASE("B6: a plan names every run, its seed and its steps") {
   CHECK_THAT(plan.command, test::mentions("quickstart.toml --set train.batch=2"));
 }
 
+TEST_CASE("B6: a sweep over joined data sets counts the pictures of all") {
+  Set set;
+  const Set other;
+  set.request.data.push_back(other.request.data[0]);
+  set.request.fixed = {"train.batch=2"};
+  const SweepPlan plan = make_plan(set.request);
+  CHECK(plan.runs[0].steps == 28);
+  CHECK(data_words(plan) == std::vector<std::string>{"--data", set.request.data[0], "--data",
+                                                     other.request.data[0]});
+}
+
 TEST_CASE("B6: a plan that cannot be carried out is refused before anything starts") {
   Set set;
   const auto refused = [&](const std::string& part) {
     CHECK_THROWS_WITH(make_plan(set.request), test::mentions(part));
     set.request = Set().request;
-    set.request.data = (set.dir.path() / "data").string();
+    set.request.data = {(set.dir.path() / "data").string()};
   };
   set.request.grid = {"rpn.negative_iou=0.2,0.9"};  // the second is above positive_iou
   refused("combination 2 (rpn.negative_iou = 0.9)");
@@ -187,7 +198,7 @@ TEST_CASE("B6: a plan that cannot be carried out is refused before anything star
   refused("--halving must be above 1");
   set.request.rungs = 1;
   refused("--rungs needs --halving");
-  set.request.data += "-absent";
+  set.request.data[0] += "-absent";
   refused("-absent");
 }
 

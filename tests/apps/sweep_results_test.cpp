@@ -26,7 +26,7 @@ struct Fixture {
 
   explicit Fixture(const std::vector<std::string>& rates, std::vector<uint64_t> seeds = {1}) {
     sweep.plan.command = "c.toml";
-    sweep.plan.data = "/data/it's";
+    sweep.plan.data = {"/data/it's"};
     sweep.plan.seeded = seeds.size() > 1;
     for (size_t i = 0; i < rates.size(); ++i) {
       sweep.plan.combinations.push_back({{"optimizer.lr", rates[i]}});

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "data/bootstrap.h"
 #include "data/coco_matching.h"
 #include "kernels/launch/parallel.h"
+#include "kernels/random/philox.h"
 #include "tests/data/small_sets.h"
 #include "tests/support/support.h"
 
@@ -125,15 +127,38 @@ TEST_CASE("COCO metric: the mask's area decides about small, medium and large") 
   CHECK(box.ap_large == 0);
 }
 
-TEST_CASE("COCO metric: weights count a picture as often as they say") {
+TEST_CASE("bootstrap: a resample has the metrics of the pictures that it drew, crowds included") {
   const Case c = golden_case("ordinary");
-  const auto matches = match_coco(c.truth, c.detections);
-  const std::vector<uint16_t> once(c.truth.images.size(), 1), thrice(c.truth.images.size(), 3);
-  for (const CocoClassMatches& entry : matches) {
-    const double plain = coco_average_precision(entry, kAreaAll, 0);
-    CHECK(coco_average_precision(entry, kAreaAll, 0, once) == plain);
-    CHECK(coco_average_precision(entry, kAreaAll, 0, thrice) == Approx(plain).margin(1e-12));
+  const size_t pictures = c.truth.images.size();
+  constexpr int kResamples = 9;
+  constexpr uint64_t kSeed = 5;
+  const BootstrapResult found = bootstrap(
+      c.truth, c.detections, evaluate_voc(c.truth, c.detections), {kResamples, kSeed, 1 - 1e-9});
+  CHECK(found.coco_ap.value == evaluate_coco(c.truth, c.detections).numbers.ap);
+  // The same pictures as a data set of its own, each as often as it was drawn.
+  std::vector<double> ap, map;
+  for (int r = 0; r < kResamples; ++r) {
+    Dataset set;
+    set.class_names = c.truth.class_names;
+    std::vector<Detection> detections;
+    const kernels::RandomKey key{kSeed, kernels::kStreamBootstrap, static_cast<uint64_t>(r)};
+    for (size_t i = 0; i < pictures; ++i) {
+      const auto drawn = kernels::random_below(key, i, static_cast<uint32_t>(pictures));
+      for (Detection d : c.detections)
+        if (d.image == drawn) {
+          d.image = static_cast<int64_t>(i);
+          detections.push_back(d);
+        }
+      set.images.push_back(c.truth.images[drawn]);
+      set.images.back().number = -1;
+    }
+    ap.push_back(evaluate_coco(set, detections).numbers.ap);
+    map.push_back(evaluate_voc(set, detections).map_area);
   }
+  CHECK(found.coco_ap.low == Approx(*std::min_element(ap.begin(), ap.end())).epsilon(1e-6));
+  CHECK(found.coco_ap.high == Approx(*std::max_element(ap.begin(), ap.end())).epsilon(1e-6));
+  CHECK(found.map_area.low == Approx(*std::min_element(map.begin(), map.end())).epsilon(1e-6));
+  CHECK(found.map_area.high == Approx(*std::max_element(map.begin(), map.end())).epsilon(1e-6));
 }
 
 TEST_CASE("COCO metric: rejects what it cannot rank") {

@@ -12,6 +12,16 @@ for to in coco yolo csv voc; do
   grep -E '"(boxes|images|repaired|left_out|name)":' out.txt | grep -v '"name": "as-' > $to.txt
 done
 for to in coco yolo csv; do same "inspect $to" voc.txt $to.txt; done
+# synth writes what convert makes of its VOC folder, but for what is found from pixels.
+for to in coco yolo csv; do
+  expect "synth as $to" "$frcnn" synth --out made-$to --format $to --images 20 --width 64 --height 48 \
+    --min-size 12 --max-size 24 --seed 1
+  expect "inspect made-$to" "$frcnn" inspect made-$to --json
+  grep -E '"(boxes|images|repaired|left_out|name)":' out.txt | grep -v '"name": "made-' > made.txt
+  checks=$((checks + 1))
+  [[ $(grep -m1 -oE '"images": [0-9]+' made.txt) == '"images": 20' ]] || fail "synth as $to: $(head -2 made.txt)"
+done
+absent "synth" made-*.tmp
 refuses "convert onto a folder" 1 'expected a new or empty folder' "$frcnn" convert voc --out as-csv --to csv
 refuses "convert of nothing" 1 'there is no such data set' "$frcnn" convert nothing --out x --to csv
 mkdir other && touch other/readme.txt
