@@ -145,8 +145,8 @@ std::string class_rows(const Json& card) {
     for (size_t i = 0; i < splits.size(); ++i) {
       const Json& c = splits[i]["classes"].at(k);
       rows += fmt::format(
-          "<td><span class='bar'><i style='width:{:.1f}%;background:var(--c{})'></i></span>{}</td>"
-          "<td>{}</td>",
+          "<td><span class='bar'><i style='width:{:.1f}%;background:var(--c{})'></i></span><span "
+          "class='n'>{}</span></td><td>{}</td>",
           100 * c["objects"].get<double>() / static_cast<double>(most), i + 1,
           grouped(integer(c["objects"])), grouped(integer(c["images"])));
       if (difficult > 0) rows += "<td>" + grouped(integer(c["difficult"])) + "</td>";

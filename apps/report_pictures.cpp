@@ -13,16 +13,20 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 /// A box with its name, in pixels of the picture; `unit` is the width of a line.
-std::string box_svg(const Json& box, const std::string& css, const std::string& name, double unit) {
+std::string box_svg(const Json& box, const std::string& css, const std::string& name, double unit,
+                    double picture_width) {
   const double x = box[0].get<double>(), y = box[1].get<double>();
   const double w = box[2].get<double>() - x, h = box[3].get<double>() - y;
   // The name stands above the box, or in it where there is no room.
   const double text_y = y > 7 * unit ? y - 1.5 * unit : y + 6.5 * unit;
+  // About as wide as bold letters are; it must end within the picture.
+  const double width = 3.7 * unit * static_cast<double>(name.size());
+  const double text_x = std::clamp(x, 0.0, std::max(0.0, picture_width - width));
   return fmt::format(
       "<g class='{0}'><rect class='under' x='{1:.1f}' y='{2:.1f}' width='{3:.1f}' "
       "height='{4:.1f}'/><rect x='{1:.1f}' y='{2:.1f}' width='{3:.1f}' height='{4:.1f}'/><text "
-      "x='{1:.1f}' y='{5:.1f}' font-size='{6:.1f}'>{7}</text></g>",
-      css, x, y, w, h, text_y, 6 * unit, escape_html(name));
+      "x='{8:.1f}' y='{5:.1f}' font-size='{6:.1f}'>{7}</text></g>",
+      css, x, y, w, h, text_y, 6 * unit, escape_html(name), text_x);
 }
 
 std::string picture_html(const Json& picture, const RunFolder& folder) {
@@ -32,12 +36,13 @@ std::string picture_html(const Json& picture, const RunFolder& folder) {
   for (const Json& object : picture["objects"]) {
     const auto state = object["state"].get<std::string>();
     const auto name = object["class"].get<std::string>();
-    truth += box_svg(object["box"], state, state == "ignored" ? name + "?" : name, unit);
+    truth += box_svg(object["box"], state, state == "ignored" ? name + "?" : name, unit, width);
   }
   for (const Json& d : picture["detections"])
-    found += box_svg(
-        d["box"], d["right"].get<bool>() ? "right" : "wrong",
-        fmt::format("{} {:.2f}", d["class"].get<std::string>(), d["score"].get<double>()), unit);
+    found +=
+        box_svg(d["box"], d["right"].get<bool>() ? "right" : "wrong",
+                fmt::format("{} {:.2f}", d["class"].get<std::string>(), d["score"].get<double>()),
+                unit, width);
   const auto id = picture["id"].get<std::string>();
   return fmt::format(
              "<figure class='shot' tabindex='0'><div><img alt='{0}' "

@@ -86,7 +86,7 @@ std::string time_row(const std::string& name, const std::string& help, double se
   const double share = t.seconds > 0 ? seconds / t.seconds : 0;
   return fmt::format(
       "<tr><td>{}</td><td class='left'>{}</td><td>{}</td><td><span class='bar'><i "
-      "style='width:{:.1f}%'></i></span>{:.1f} %</td><td>{}</td></tr>",
+      "style='width:{:.1f}%'></i></span><span class='n'>{:.1f} %</span></td><td>{}</td></tr>",
       name, help, time_text(seconds), 100 * share, 100 * share,
       per_picture >= 0 ? fmt::format("{:.2f} ms", 1e3 * per_picture) : std::string("–"));
 }
@@ -97,7 +97,7 @@ std::string time_table(const Times& t) {
       "<th>share</th><th>per picture</th></tr></thead><tbody>";
   for (size_t i = 0; i < std::size(kParts); ++i) {
     const TimePart& part = kParts[i];
-    if (t.parts[i] <= 0) continue;
+    if (t.parts[i] < 5e-4) continue;
     const bool passes = t.gpu && std::string(part.key) == "forward";
     html += time_row(passes ? "passes" : part.name,
                      passes ? "forward and backward, as far as the host takes part" : part.help,
@@ -208,7 +208,8 @@ std::string memory_section(const RunFolder& folder) {
     const auto row = [&](const char* name, double bytes, const char* colour) {
       rows += fmt::format(
           "<tr><td>{}</td><td><span class='bar'><i "
-          "style='width:{:.1f}%;background:var({})'></i></span>{}</td></tr>",
+          "style='width:{:.1f}%;background:var({})'></i></span><span "
+          "class='n'>{}</span></td></tr>",
           name, 100 * bytes / largest, colour, bytes_text(bytes));
     };
     const auto title = [&](const std::string& name) {

@@ -24,6 +24,7 @@ code { font-size:.92em; }
 .columns svg.wide { display:none; } .columns svg.narrow { display:block; }
 .bars { display:grid; grid-auto-flow:column; grid-auto-columns:1fr; gap:6px; margin-top:8px;
   font-size:.75rem; text-align:center; color:var(--muted); font-variant-numeric:tabular-nums; }
+.n { display:inline-block; min-width:4.6em; } .facts + .scroll { margin-top:16px; }
 .scroll code, .commands { overflow-wrap:anywhere; } .commands { white-space:pre-wrap; }
 .bars span, .bars b { display:block; line-height:1.35; font-weight:600; }
 .bars span { font-weight:400; }
@@ -77,7 +78,7 @@ h3 { font-size:1rem; margin:20px 0 8px; }
 .choice button { font:inherit; font-size:.85rem; color:var(--text); background:var(--card);
   border:1px solid var(--line); border-radius:8px; padding:4px 12px; cursor:pointer; }
 .choice button.on { border-color:var(--c1); color:var(--c1); }
-.shots { display:grid; grid-template-columns:repeat(auto-fill,minmax(280px,1fr)); gap:16px; }
+.shots { display:grid; grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr)); gap:16px; }
 .shot { margin:0; cursor:pointer; }
 .shot div { position:relative; border-radius:8px; overflow:hidden; }
 .shot img { display:block; width:100%; height:auto; }
@@ -88,7 +89,7 @@ svg.boxes { position:absolute; inset:0; width:100%; height:100%; }
 .boxes .under { stroke:#000; stroke-opacity:.45; stroke-width:calc(2 * var(--unit)); }
 .boxes text { fill:var(--ink); stroke:#000; stroke-width:calc(.6 * var(--unit));
   paint-order:stroke; font-weight:600; }
-.shot:not([data-show=truth]) .found text { display:none; }
+.shot:not([data-show=truth]) .found text, .shot:not([data-show=found]) .right text { display:none; }
 .boxes .found { --ink:#22c55e; } .boxes .missed { --ink:#facc15; } .boxes .ignored { --ink:#d4d4d8; }
 .boxes .right { --ink:#38bdf8; } .boxes .wrong { --ink:#f43f5e; }
 .boxes .missed rect, .boxes .ignored rect { stroke-dasharray:calc(3 * var(--unit)); }

@@ -79,7 +79,7 @@ int why(const WhyCommand& command) {
       if (command.json)
         json.push_back(picture_json(picture, classes));
       else if (!command.summary)
-        std::fputs(why_text(picture, classes).c_str(), stdout);
+        std::fputs(why_text(picture, classes).c_str(), stdout), std::fflush(stdout);
       if (!command.out.empty())
         write_image(why_picture(picture, classes),
                     fs::path(command.out) / (picture.picture.id + "-why.png"));

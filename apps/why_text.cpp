@@ -100,11 +100,12 @@ std::string wrong_text(const FalseDetection& w, const ExplainedPicture& p,
         class_of(p.truth.objects.labels[static_cast<size_t>(w.nearest)], classes),
         place_of(p.truth.objects.boxes[static_cast<size_t>(w.nearest)], p.picture.sample),
         w.nearest_iou);
-  text += fmt::format(
-      "    RoI       {} of anchor {}, objectness {:.3f}; then {} {:.3f}, background {:.3f}\n",
-      w.roi, w.anchor, w.objectness, class_of(w.second, classes), w.second_probability,
-      w.background);
-  return text;
+  text += fmt::format("    RoI       {} of anchor {}, objectness {:.3f}; background {:.3f}", w.roi,
+                      w.anchor, w.objectness, w.background);
+  if (w.second >= 0)
+    text +=
+        fmt::format(", next class {} {:.3f}", class_of(w.second, classes), w.second_probability);
+  return text + "\n";
 }
 
 Json box_json(const Box& input_box, const Sample& sample) {

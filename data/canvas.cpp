@@ -1,7 +1,9 @@
 #include "data/canvas.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <limits>
 
 #include "data/font.h"
 #include "kernels/launch/check.h"
@@ -132,26 +134,66 @@ void Canvas::fill(const Box& b, Colour colour, double opacity) {
   if (r.x2 > r.x1 && r.y2 > r.y1) line(r.x1, r.y1, r.x2, r.y2, true, {colour, 1, opacity});
 }
 
-void Canvas::label(double x, double y, std::string_view text, Colour colour) {
+void Canvas::add_plate(const Rect& at, std::string_view text, Colour colour) {
+  if (!text.empty() && std::isfinite(at.x1) && std::isfinite(at.y1))
+    plates_.push_back({at, std::string(text), colour});
+}
+
+void Canvas::draw_plates() {
   const int scale = std::max(1, unit_ * 3 / 2), gap = scale + 1;
-  const int most = (image_.width - 2 * gap) / (kGlyphAdvance * scale);
-  text = text.substr(0, static_cast<size_t>(std::max(0, most)));
-  if (text.empty() || !std::isfinite(x) || !std::isfinite(y)) return;
-  const auto [text_width, text_height] = text_size(text, scale);
-  const int width = text_width + 2 * gap, height = text_height + 2 * gap;
-  const auto within = [](double v, int most_allowed) {
-    return static_cast<int>(std::lround(std::clamp(v, 0.0, std::max(0.0, double(most_allowed)))));
+  const int most = std::max(0, (image_.width - 2 * gap) / (kGlyphAdvance * scale));
+  struct Pixels {
+    int x1, y1, x2, y2;
   };
-  const int left = within((x + margin_) * factor_, image_.width - width);
-  const int top = within((y + margin_) * factor_ - height, image_.height - height);
-  blend(left, top, left + width, top + height, colour, 1);
-  draw_text(image_, left + gap, top + gap, text, is_bright(colour) ? Colour{} : kInk, scale);
+  std::vector<Pixels> taken;
+  const auto covered = [&](const Pixels& p) {
+    int64_t area = 0;
+    for (const Pixels& t : taken)
+      area += int64_t{std::max(0, std::min(p.x2, t.x2) - std::max(p.x1, t.x1))} *
+              std::max(0, std::min(p.y2, t.y2) - std::max(p.y1, t.y1));
+    return area;
+  };
+  for (const Plate& plate : plates_) {
+    const std::string text = plate.text.substr(0, static_cast<size_t>(most));
+    if (text.empty()) continue;
+    const auto [text_width, text_height] = text_size(text, scale);
+    const int width = text_width + 2 * gap, height = text_height + 2 * gap;
+    const auto within = [](double v, int most_allowed) {
+      return static_cast<int>(std::lround(std::clamp(v, 0.0, std::max(0.0, double(most_allowed)))));
+    };
+    const Rect& r = plate.at;
+    // Above, inside, at the other corners: the first that hides no plate, or hides least.
+    const std::array<std::array<double, 2>, 6> places = {{{r.x1, r.y1 - height},
+                                                          {r.x1, r.y1},
+                                                          {r.x2 - width, r.y1 - height},
+                                                          {r.x1, r.y2},
+                                                          {r.x2 - width, r.y2},
+                                                          {r.x1, r.y2 - height}}};
+    Pixels best{};
+    int64_t least = std::numeric_limits<int64_t>::max();
+    for (const auto& [x, y] : places) {
+      const int left = within(x, image_.width - width), top = within(y, image_.height - height);
+      const Pixels p{left, top, left + width, top + height};
+      const int64_t hidden = covered(p);
+      if (hidden < least) best = p, least = hidden;
+      if (least == 0) break;
+    }
+    taken.push_back(best);
+    blend(best.x1, best.y1, best.x2, best.y2, plate.colour, 1);
+    draw_text(image_, best.x1 + gap, best.y1 + gap, text, is_bright(plate.colour) ? Colour{} : kInk,
+              scale);
+  }
+}
+
+void Canvas::label(double x, double y, std::string_view text, Colour colour) {
+  const double left = (x + margin_) * factor_, bottom = (y + margin_) * factor_;
+  add_plate({left, bottom, left, bottom}, text, colour);
 }
 
 void Canvas::labelled_box(const Box& b, std::string_view text, const Pen& pen) {
   box(b, pen);
   const Rect r = place(b);
-  if (r.x2 > r.x1 && r.y2 > r.y1) label(b.x1, b.y1, text, pen.colour);
+  if (r.x2 > r.x1 && r.y2 > r.y1) add_plate(r, text, pen.colour);
 }
 
 void Canvas::legend(const Pen& pen, std::string text) {
@@ -182,7 +224,9 @@ Image Canvas::finish(const std::string& title) const {
   page.factor_ = 1;
   page.unit_ = unit_;
   page.image_ = Image(width, top + image_.height + bottom, kPaperGrey);
-  copy_into(page.image_, image_, (width - image_.width) / 2, top);
+  Canvas labelled(*this);
+  labelled.draw_plates();
+  copy_into(page.image_, labelled.image_, (width - image_.width) / 2, top);
   int y = gap / 2 + scale;
   for (const std::string& text : heading) {
     draw_text(page.image_, gap, y, text, kInk, scale);

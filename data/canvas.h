@@ -39,9 +39,10 @@ class Canvas {
   /// A filled square around (x, y), `size` units wide.
   void dot(double x, double y, int size, Colour colour);
   void fill(const Box& box, Colour colour, double opacity);
-  /// Text on a plate of its colour, its bottom left corner at (x, y), moved into the canvas.
+  /// Text on a plate of its colour, its bottom left corner at (x, y), moved into the canvas. Plates
+  /// lie on top of everything else, and beside each other where there is room.
   void label(double x, double y, std::string_view text, Colour colour);
-  /// box() and label() above its top left corner.
+  /// box() and a label above its top left corner, or at another of its corners.
   void labelled_box(const Box& box, std::string_view text, const Pen& pen);
 
   /// A line of the legend: what the pen stands for.
@@ -59,6 +60,14 @@ class Canvas {
   Rect place(const Box& box) const;
   void blend(int x1, int y1, int x2, int y2, Colour colour, double opacity);
   void line(double x1, double y1, double x2, double y2, bool along_x, const Pen& pen);
+  struct Plate {
+    Rect at;  ///< canvas pixels: what it belongs to, a point or a box
+    std::string text;
+    Colour colour;
+  };
+  void add_plate(const Rect& at, std::string_view text, Colour colour);
+  /// Draws the plates into the image.
+  void draw_plates();
   struct Entry {
     bool sample = false;
     Pen pen;
@@ -67,6 +76,7 @@ class Canvas {
 
   int factor_ = 1, margin_ = 0, unit_ = 1;
   Image image_;
+  std::vector<Plate> plates_;
   std::vector<Entry> legend_;
 };
 

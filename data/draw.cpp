@@ -103,7 +103,9 @@ void draw_text(Image& image, int x, int y, std::string_view text, Colour colour,
 
 std::array<int, 2> text_size(std::string_view text, int scale) {
   if (text.empty()) return {0, 0};
-  return {(static_cast<int>(text.size()) * kGlyphAdvance - 1) * scale, kGlyphHeight * scale};
+  const bool below = text.find_first_of("gjpqy") != std::string_view::npos;
+  return {(static_cast<int>(text.size()) * kGlyphAdvance - 1) * scale,
+          (below ? kGlyphHeight : kGlyphBody) * scale};
 }
 
 void draw_labelled_box(Image& image, const Box& box, std::string_view label, Colour colour) {

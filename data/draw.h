@@ -24,6 +24,7 @@ int line_width(const Image& image);
 void draw_box(Image& image, const Box& box, Colour colour, int width);
 
 /// Draws `text` with its top left corner at (x, y), each dot of the 5x7 font `scale` pixels wide.
+/// Letters such as g reach two dots below the seven.
 /// ASCII; other characters show as a hollow box.
 void draw_text(Image& image, int x, int y, std::string_view text, Colour colour, int scale = 1);
 

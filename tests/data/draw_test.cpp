@@ -57,6 +57,7 @@ TEST_CASE("B8 drawing: boxes partly or wholly outside, and senseless ones") {
 TEST_CASE("B8 drawing: the label's plate stays in the picture") {
   const std::array<int, 2> size = text_size("cat 0.90", 1);
   CHECK(size == std::array<int, 2>{8 * 6 - 1, 7});
+  CHECK(text_size("dog", 2) == std::array<int, 2>{2 * 17, 18});  // the g reaches below
   for (const Box& box : {Box{0, 0, 20, 20}, Box{180, 0, 200, 20}, Box{180, 130, 200, 150},
                          Box{0, 140, 30, 150}, Box{90, 60, 120, 90}}) {
     Image image(200, 150, 128);

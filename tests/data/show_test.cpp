@@ -115,6 +115,21 @@ TEST_CASE("canvas: sides outside of it, NaN and empty boxes are not drawn") {
   CHECK(count(image, kRed) == 200 + 200 + 98);
 }
 
+TEST_CASE("canvas: labels lie on top of boxes and beside each other") {
+  Canvas canvas{Image(800, 600)};
+  const Colour green = {0, 255, 0};
+  canvas.labelled_box({100, 100, 400, 300}, "first", {kRed, 1});
+  const int alone = count(canvas.finish(""), kRed);
+  canvas.labelled_box({104, 100, 404, 300}, "other", {green, 1});  // would hide it
+  canvas.box({90, 80, 500, 110}, {{0, 0, 255}, 30});               // drawn later, but below labels
+  const Image image = canvas.finish("");
+  Canvas second{Image(800, 600)};
+  second.labelled_box({104, 100, 404, 300}, "other", {green, 1});
+  const int frame = 2 * 300 + 2 * 198;  // of which the blue box hides some
+  CHECK(count(image, kRed) > alone - frame);
+  CHECK(count(image, green) > count(second.finish(""), green) - frame);
+}
+
 TEST_CASE("canvas: faint lines add up, dashes leave gaps") {
   Canvas canvas{Image(800, 600)};
   canvas.box({100, 100, 200, 200}, {{200, 200, 200}, 1, 0.5});
