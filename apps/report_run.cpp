@@ -273,7 +273,11 @@ std::string command_section(const RunFolder& folder, const Config& config) {
   const std::string split =
       config.data.val_split.empty() ? "" : " --split " + shell_text({config.data.val_split});
   std::string lines;
-  const auto command = [&](const char* what, const std::string& line) {
+  const auto command = [&](const char* what, std::string line) {
+    constexpr size_t kLongest = 64;  // longer ones are hard to read on a phone
+    if (line.size() > kLongest)
+      for (size_t at = line.find(" --"); at != std::string::npos; at = line.find(" --", at + 8))
+        line.replace(at, 1, " \\\n    ");
     lines += fmt::format("# {}\n{}\n\n", what, line);
   };
   command(

@@ -24,7 +24,7 @@ code { font-size:.92em; }
 .columns svg.wide { display:none; } .columns svg.narrow { display:block; }
 .bars { display:grid; grid-auto-flow:column; grid-auto-columns:1fr; gap:6px; margin-top:8px;
   font-size:.75rem; text-align:center; color:var(--muted); font-variant-numeric:tabular-nums; }
-.n { display:inline-block; min-width:4.6em; } .facts + .scroll { margin-top:16px; }
+.n { display:inline-block; min-width:4.8em; white-space:nowrap; } .facts + .scroll { margin-top:16px; }
 .scroll code, .commands { overflow-wrap:anywhere; } .commands { white-space:pre-wrap; }
 .bars span, .bars b { display:block; line-height:1.35; font-weight:600; }
 .bars span { font-weight:400; }
@@ -100,7 +100,7 @@ pre { background:var(--card); padding:14px; border-radius:10px; overflow-x:auto;
   line-height:1.45; }
 @media (max-width:560px) { main { padding:20px 14px 48px; } svg.wide { display:none; }
   svg.narrow { display:block; } .columns { grid-template-columns:1fr; } .left { display:none; }
-  .bar { display:none; } .bars { gap:2px; font-size:.66rem; } .bars span { white-space:nowrap; }
+  .bar { display:none; } .n { min-width:0; } .bars { gap:2px; font-size:.66rem; } .bars span { white-space:nowrap; }
   th,td { padding:6px 6px; }
   .facts { grid-template-columns:repeat(2,1fr); } }
 @media print { details { display:none; } }

@@ -161,9 +161,9 @@ TEST_CASE("commands of a report are words that a shell takes as they are meant")
   Config config;
   config.data.val_split = "val";
   const std::string html = command_section(folder, config);
-  CHECK_THAT(html, test::mentions("--data /a --data &#39;/b c&#39; --val-data /v --out NEW"));
-  CHECK_THAT(html, test::mentions("/it&#39;\\&#39;&#39;s a run/config.toml&#39; --data"));
-  CHECK_THAT(html, test::mentions("--data /v --split val --metrics all"));
+  CHECK_THAT(html, test::mentions("--data /a \\\n    --data &#39;/b c&#39; \\\n    --val-data /v"));
+  CHECK_THAT(html, test::mentions("/it&#39;\\&#39;&#39;s a run/config.toml&#39; \\\n    --data"));
+  CHECK_THAT(html, test::mentions("--split val \\\n    --metrics all"));
 }
 
 TEST_CASE("a run of an early version has a report, and says what it does not know") {
