@@ -166,8 +166,8 @@ TEST_CASE("B6: a sweep over joined data sets counts the pictures of all") {
   set.request.fixed = {"train.batch=2"};
   const SweepPlan plan = make_plan(set.request);
   CHECK(plan.runs[0].steps == 28);
-  CHECK(data_words(plan) == std::vector<std::string>{"--data", set.request.data[0], "--data",
-                                                     other.request.data[0]});
+  CHECK(data_words(plan) ==
+        std::vector<std::string>{"--data", set.request.data[0], "--data", other.request.data[0]});
 }
 
 TEST_CASE("B6: a plan that cannot be carried out is refused before anything starts") {
