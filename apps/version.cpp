@@ -10,7 +10,6 @@
 
 #include "apps/program_device.h"
 #include "apps/terminal.h"
-#include "commit.h"
 #include "kernels/launch/check.h"
 #include "kernels/launch/parallel.h"
 
@@ -83,7 +82,7 @@ std::string program_version() {
 }
 
 std::string version_text() {
-  const std::string commit = FRCNN_COMMIT;
+  const std::string commit = source_commit();
   return fmt::format(
       "frcnn {} ({} build{})\n"
       "compiler  g++ {}\n"
@@ -97,7 +96,7 @@ std::vector<std::pair<std::string, std::string>> environment() {
   const auto pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
   std::vector<std::pair<std::string, std::string>> entries = {
       {"program", program_version()},
-      {"commit", FRCNN_COMMIT},
+      {"commit", source_commit()},
       {"build", build_type()},
       {"compiler", fmt::format("g++ {}", __VERSION__)},
       {"libraries", libraries()},

@@ -8,6 +8,9 @@ namespace frcnn::apps {
 
 /// "0.1.0".
 std::string program_version();
+/// The first 12 digits of the commit of the sources, with "+" where they were changed since; empty
+/// where it is not known. Defined in a file that scripts/cmake/Commit.cmake writes at each build.
+const char* source_commit();
 /// What `frcnn --version` prints: versions of program and libraries, build, CPU, threads.
 std::string version_text();
 

@@ -1,4 +1,4 @@
-# Writes OUT, a header with the commit of the source tree in SOURCE: the first 12 digits, with "+"
+# Writes OUT, a source file with the commit of the source tree in SOURCE: its first 12 digits, with "+"
 # where tracked files have changed since; empty where git or the history is missing. The file is
 # left alone when it says so already, so that nothing is compiled anew.
 #   cmake -DSOURCE=DIR -DOUT=FILE -P Commit.cmake
@@ -21,7 +21,12 @@ if(GIT)
     endif()
   endif()
 endif()
-set(text "#define FRCNN_COMMIT \"${commit}\"\n")
+set(text "#include \"apps/version.h\"
+
+const char* frcnn::apps::source_commit() {
+  return \"${commit}\";
+}
+")
 set(before "")
 if(EXISTS ${OUT})
   file(READ ${OUT} before)
