@@ -23,7 +23,7 @@ for file in config.toml run.json log.csv metrics.json evaluation.json report.htm
 done
 holds "report" run/report.html 'data:image/jpeg;base64'
 for section in 'COCO metric' 'Error shares' 'Confusion matrix' 'Worst and best pictures'; do
-  holds "report" run/report.html "<h2>$section</h2>"
+  holds "report" run/report.html "<h2[^>]*>$section</h2>"
 done
 checks=$((checks + 1))
 ! grep -qE '(src|href)=.?https?:' run/report.html || fail "the report links to the network"
