@@ -48,27 +48,24 @@ const T* roi_map(const MapLayout& layout, const T* x, std::unique_ptr<T[]>& stor
 /// to[j, i] = from[i, j], 8 x 8 numbers of four bytes: moves alone, in registers.
 FRCNN_INLINE void transpose8(const void* from, int64_t from_stride, void* to, int64_t to_stride) {
   using Vec = Simd<float, 8>::Vec;
-  using Mask = Simd<float, 8>::IntVec;
-  constexpr Mask kLow1 = {0, 8, 1, 9, 4, 12, 5, 13}, kHigh1 = {2, 10, 3, 11, 6, 14, 7, 15};
-  constexpr Mask kLow2 = {0, 1, 8, 9, 4, 5, 12, 13}, kHigh2 = {2, 3, 10, 11, 6, 7, 14, 15};
-  constexpr Mask kLow4 = {0, 1, 2, 3, 8, 9, 10, 11}, kHigh4 = {4, 5, 6, 7, 12, 13, 14, 15};
   Vec a[8], b[8];
   for (int i = 0; i < 8; ++i)
     a[i] = FRCNN_LOAD(Vec, static_cast<const float*>(from) + i * from_stride);
   for (int i = 0; i < 8; i += 2) {  // pairs of rows
-    b[i] = __builtin_shuffle(a[i], a[i + 1], kLow1);
-    b[i + 1] = __builtin_shuffle(a[i], a[i + 1], kHigh1);
+    b[i] = __builtin_shufflevector(a[i], a[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    b[i + 1] = __builtin_shufflevector(a[i], a[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
   }
   for (int i = 0; i < 8; i += 4)  // fours
     for (int k = 0; k < 2; ++k) {
-      a[i + 2 * k] = __builtin_shuffle(b[i + k], b[i + k + 2], kLow2);
-      a[i + 2 * k + 1] = __builtin_shuffle(b[i + k], b[i + k + 2], kHigh2);
+      a[i + 2 * k] = __builtin_shufflevector(b[i + k], b[i + k + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      a[i + 2 * k + 1] =
+          __builtin_shufflevector(b[i + k], b[i + k + 2], 2, 3, 10, 11, 6, 7, 14, 15);
     }
   for (int i = 0; i < 4; ++i) {  // halves
     FRCNN_STORE(Vec, static_cast<float*>(to) + i * to_stride) =
-        __builtin_shuffle(a[i], a[i + 4], kLow4);
+        __builtin_shufflevector(a[i], a[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
     FRCNN_STORE(Vec, static_cast<float*>(to) + (i + 4) * to_stride) =
-        __builtin_shuffle(a[i], a[i + 4], kHigh4);
+        __builtin_shufflevector(a[i], a[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
   }
 }
 

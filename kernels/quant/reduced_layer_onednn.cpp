@@ -60,9 +60,9 @@ class OneDnnPlan final : public ReducedPlan {
   };
 
   template <typename Primitive, typename PrimitiveDesc>
-  OneDnnPlan(const PrimitiveDesc& desc, Descs descs, const ChannelNumbers& channels,
+  OneDnnPlan(const PrimitiveDesc& desc, const Descs& descs, const ChannelNumbers& channels,
              std::type_identity<Primitive> /*primitive*/)
-      : descs_(std::move(descs)),
+      : descs_(descs),
         scratch_(desc.scratchpad_desc()),
         primitive_(Primitive(desc)),
         implementation_(desc.impl_info_str()),
