@@ -7,8 +7,8 @@
 #include "apps/dataset_io.h"
 #include "apps/program_device.h"
 #include "apps/terminal.h"
+#include "engine/host.h"
 #include "engine/memory.h"
-#include "engine/system_memory.h"
 #include "kernels/image/image_size.h"
 #include "kernels/launch/check.h"
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <ctime>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "apps/version.h"
 #include "data/files.h"
+#include "engine/host.h"
 #include "engine/memory.h"
 #include "kernels/launch/check.h"
 
@@ -52,13 +52,6 @@ Json earlier_sessions(const std::filesystem::path& file, int64_t first_step,
 }
 
 }  // namespace
-
-size_t process_peak() {
-  std::ifstream lines("/proc/self/status");
-  for (std::string line; std::getline(lines, line);)
-    if (line.starts_with("VmHWM:")) return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
-  return 0;
-}
 
 RunSession::RunSession(RunFolder folder, Device device, int64_t first_step)
     : folder_(std::move(folder)), device_(device), first_step_(first_step), date_(utc_now()) {}

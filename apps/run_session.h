@@ -72,7 +72,4 @@ class RunSession {
   size_t training_peak_ = 0, validation_peak_ = 0, reserved_peak_ = 0;
 };
 
-/// Most memory that the process has held so far, bytes; 0 where the system does not tell.
-size_t process_peak();
-
 }  // namespace frcnn::apps

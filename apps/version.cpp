@@ -10,6 +10,7 @@
 
 #include "apps/program_device.h"
 #include "apps/terminal.h"
+#include "engine/host.h"
 #include "kernels/launch/check.h"
 #include "kernels/launch/parallel.h"
 
@@ -101,7 +102,7 @@ std::vector<std::pair<std::string, std::string>> environment() {
       {"compiler", fmt::format("g++ {}", __VERSION__)},
       {"libraries", libraries()},
       {"device", describe(program_device().device)},
-      {"cpu", value_of("/proc/cpuinfo", "model name", ':')},
+      {"cpu", processor_name()},
       {"instructions", cpu_isa()},
       {"threads", fmt::format("{}", kernels::num_threads())},
       {"cores", fmt::format("{}", std::thread::hardware_concurrency())},

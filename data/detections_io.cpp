@@ -71,37 +71,29 @@ class Names {
   }
 
   int64_t image(const json& id, const std::string& place) const {
-    if (id.is_number_integer())
-      if (const auto number = numbers_.find(id.get<int64_t>()); number != numbers_.end())
-        return number->second;
-    const std::string name = id.is_string() ? id.get<std::string>() : id.dump();
-    const auto found = images_.find(name);
-    check(found != images_.end(), "{}: image_id {} is no picture of {}", place, id.dump(),
-          dataset_.name);
-    return found->second;
+    const int64_t found = id.is_number_integer()
+                              ? find_image(id.get<int64_t>())
+                              : find_image(id.is_string() ? id.get<std::string>() : id.dump());
+    check(found >= 0, "{}: image_id {} is no picture of {}", place, id.dump(), dataset_.name);
+    return found;
   }
 
   int label(const json& entry, const std::string& place) const {
     if (entry.contains("category_name")) {
       const json& name = entry["category_name"];
-      const auto found = name.is_string() ? classes_.find(name.get<std::string>()) : classes_.end();
-      check(found != classes_.end(), "{}: category_name {} is not one of {}", place, name.dump(),
+      const int found = name.is_string() ? find_class(name.get<std::string>()) : -1;
+      check(found >= 0, "{}: category_name {} is not one of {}", place, name.dump(),
             fmt::join(dataset_.class_names, ", "));
-      return found->second;
+      return found;
     }
     const json id = entry.value("category_id", json());
-    if (!dataset_.category_ids.empty()) {
-      const auto& ids = dataset_.category_ids;
-      const auto found =
-          id.is_number_integer() ? std::find(ids.begin(), ids.end(), id.get<int64_t>()) : ids.end();
-      check(found != ids.end(), "{}: category_id {} is none of {}", place, id.dump(),
-            fmt::join(ids, ", "));
-      return static_cast<int>(found - ids.begin());
-    }
-    const auto classes = static_cast<int64_t>(dataset_.class_names.size());
-    check(id.is_number_integer() && id.get<int64_t>() >= 1 && id.get<int64_t>() <= classes,
-          "{}: expected category_id of 1 to {}, found {}", place, classes, id.dump());
-    return static_cast<int>(id.get<int64_t>() - 1);
+    const int found = id.is_number_integer() ? find_category(id.get<int64_t>()) : -1;
+    const auto& ids = dataset_.category_ids;
+    if (found < 0 && !ids.empty())
+      fail("{}: category_id {} is none of {}", place, id.dump(), fmt::join(ids, ", "));
+    check(found >= 0, "{}: expected category_id of 1 to {}, found {}", place,
+          dataset_.class_names.size(), id.dump());
+    return found;
   }
 
  private:

@@ -1,6 +1,6 @@
 #include "engine/packed_weights.h"
 
-#include "engine/memory.h"
+#include "engine/byte_buffer.h"
 #include "engine/recorded_step.h"
 
 namespace frcnn {
@@ -16,9 +16,8 @@ Tensor PackedWeights::get(const Tensor& weights, const std::string& format, size
   const bool replayed = RecordedSteps::recording() && weights.requires_grad();
   if (entry && entry->version == weights.version() && !replayed) return entry->copy;
   if (!entry) {
-    const MemoryPurposeScope purpose(MemoryPurpose::packed);
-    entries_.push_back({format, weights.id(), 0,
-                        Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, weights.device())});
+    entries_.push_back(
+        {format, weights.id(), 0, byte_buffer(bytes, weights.device(), MemoryPurpose::packed)});
     entry = &entries_.back();
   }
   pack(entry->copy.raw());

@@ -3,7 +3,9 @@
 #include <bit>
 #include <cmath>
 
+#include "engine/byte_buffer.h"
 #include "engine/layers.h"
+#include "engine/ops/conv2d.h"
 #include "kernels/launch/bfloat16.h"
 #include "kernels/launch/parallel.h"
 #include "kernels/quant/quantize.h"
@@ -42,10 +44,6 @@ LayerNumber number_of_dtype(DType dtype) {
 kernels::MapLayout layout_of(const Tensor& x) {
   if (x.rank() == 4) return x.map_layout();
   return {x.dim(0), x.dim(1), 1, 1, x.dim(1)};
-}
-
-Tensor bytes(size_t count) {
-  return Tensor::empty({static_cast<int64_t>(count)}, DType::u8);
 }
 
 }  // namespace
@@ -102,7 +100,7 @@ Tensor ReducedLayer::packed_for(const kernels::cpu::ReducedPlan& plan, const Ten
                                 const std::vector<float>& norm_scale) const {
   Tensor& packed = packed_[plan.weight_format()];
   if (packed) return packed;
-  packed = bytes(plan.packed_weight_bytes());
+  packed = byte_buffer(plan.packed_weight_bytes(), {}, MemoryPurpose::packed);
   if (int8_) {
     plan.pack_weights(int8_->values.raw(), packed.raw());
     return packed;
@@ -159,7 +157,7 @@ ReducedLayer::Prepared ReducedLayer::prepare(const Key& key, const Tensor& weigh
 }
 
 Tensor ReducedLayer::run(const Prepared& prepared, const Tensor& x, Tensor y) const {
-  Tensor scratch = bytes(prepared.plan->scratch_bytes());
+  Tensor scratch = byte_buffer(prepared.plan->scratch_bytes());
   prepared.plan->run(x.raw(), prepared.packed.raw(), y.raw(), scratch.raw());
   return y;
 }
@@ -171,14 +169,8 @@ Tensor ReducedLayer::conv2d(const Tensor& x, const Tensor& weight, const Tensor&
         "[reduced_layer] expected x (N, C, H, W) and weight (O, C / groups, kh, kw), got {} and {}",
         x.shape().string(), weight.shape().string());
   const Tensor input = quantized(x);
-  kernels::Conv2dParams p;
-  p.input = input.map_layout();
-  p.out_channels = p.out_block = weight.dim(0);
-  p.kernel_h = static_cast<int>(weight.dim(2)), p.kernel_w = static_cast<int>(weight.dim(3));
-  p.stride_h = options.stride_h, p.stride_w = options.stride_w;
-  p.pad_h = options.pad_h, p.pad_w = options.pad_w;
-  p.groups = options.groups;
-  p.dilation_h = options.dilation_h, p.dilation_w = options.dilation_w;
+  kernels::Conv2dParams p = conv2d_params(input, weight, options);
+  p.out_block = p.out_channels;
   p.relu = options.relu || (norm && norm->relu());
   kernels::check_conv2d("reduced_layer", p);
   const kernels::LayerNumbers numbers = numbers_for(next);

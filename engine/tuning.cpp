@@ -2,12 +2,12 @@
 
 #include <cctype>
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
 
 #include "engine/dispatch.h"
+#include "engine/host.h"
 #include "kernels/conv/conv2d.h"
 #include "kernels/launch/parallel.h"
 
@@ -32,15 +32,7 @@ constexpr const char* kCpu = "cpu ";  // begins the name of every CPU in a file
 
 /// Model, instruction set and threads: what the times of the CPU's kernels depend on.
 std::string cpu_name() {
-  std::ifstream file("/proc/cpuinfo");
-  std::string line, name = "of unknown name";
-  while (std::getline(file, line))
-    if (const size_t colon = line.find(": ");
-        line.starts_with("model name") && colon != std::string::npos) {
-      name = line.substr(colon + 2);
-      break;
-    }
-  return fmt::format("{}{}, channel blocks of {}, threads {}", kCpu, name,
+  return fmt::format("{}{}, channel blocks of {}, threads {}", kCpu, processor_name(),
                      kernels::cpu::preferred_channel_block(), kernels::num_threads());
 }
 

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 
+#include "engine/byte_buffer.h"
 #include "engine/dispatch.h"
 #include "kernels/boxes/anchors.h"
 #include "kernels/boxes/codec.h"
@@ -28,9 +29,6 @@ void with_kernels(const Tensor& x, const char* op, const Body& body) {
   with_gpu(x.device(), [&](auto on) { with_float(x.dtype(), op, [&](auto t) { body(on, t); }); });
 }
 
-[[maybe_unused]] Tensor scratch(size_t bytes, Device device) {
-  return Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, device);
-}
 Tensor integers(const Shape& shape, Device device) {
   return Tensor::empty(shape, DType::i32, device);
 }
@@ -145,7 +143,7 @@ GpuProposals gpu_proposals(const RpnOutput& output, const Tensor& anchors, const
                                     large.data<uint8_t>());
 
     const Segments all{images, count};
-    Tensor work = scratch(
+    Tensor work = byte_buffer(
         gpu::top_k_workspace<kBackend, T>(all, candidates, kernels::TopKVersion::grid), device);
     gpu::top_k_segments<kBackend>(on.stream, all, candidates, scores.data<T>(),
                                   before ? large.data<uint8_t>() : nullptr, ints(order),
@@ -157,7 +155,7 @@ GpuProposals gpu_proposals(const RpnOutput& output, const Tensor& anchors, const
 
     const Segments best{images, candidates, ints(order_counts)};
     Tensor nms_work =
-        scratch(gpu::nms_workspace<kBackend>(best, kernels::NmsVersion::windows), device);
+        byte_buffer(gpu::nms_workspace<kBackend>(best, kernels::NmsVersion::windows), device);
     gpu::nms_sorted<kBackend>(on.stream, best, proposal.nms_iou, capacity, sorted.data<T>(),
                               nullptr, before ? nullptr : valid.data<uint8_t>(), ints(kept),
                               ints(out.counts), nms_work.raw());
@@ -197,8 +195,8 @@ GpuRpnTargets gpu_sample_anchors(const Tensor& anchors, const Tensor& limits, co
                                 batch, anchors.data<T>(), truth.boxes.data<T>(), left_out,
                                 best.data<T>(), object_best.data<T>(), ints(out.labels));
     const Segments segments{images, count};
-    Tensor work =
-        scratch(gpu::sample_workspace<kBackend>(segments, kernels::SampleVersion::radix), device);
+    Tensor work = byte_buffer(
+        gpu::sample_workspace<kBackend>(segments, kernels::SampleVersion::radix), device);
     const auto most = static_cast<int64_t>(config.batch * config.positive_fraction);
     gpu::sample_labels<kBackend>(on.stream, {config.batch, most}, key.key, segments,
                                  ints(out.labels), ints(out.sampled), nullptr, work.raw(),
@@ -258,8 +256,8 @@ GpuRoiTargets gpu_sample_rois(const GpuProposals& proposals, const GpuTruth& tru
         on.stream, {config.foreground_iou, config.background_high, config.background_low}, match,
         best.data<T>(), ints(labels));
     const Segments segments{images, count, ints(counts)};
-    Tensor work =
-        scratch(gpu::sample_workspace<kBackend>(segments, kernels::SampleVersion::radix), device);
+    Tensor work = byte_buffer(
+        gpu::sample_workspace<kBackend>(segments, kernels::SampleVersion::radix), device);
     const auto most = static_cast<int64_t>(std::llround(config.batch * config.foreground_fraction));
     gpu::sample_labels<kBackend>(on.stream, {batch, most}, key.key, segments, ints(labels),
                                  ints(out.sampled), ints(chosen), work.raw(), key.device_step());
@@ -329,7 +327,7 @@ GpuDetections gpu_detections(const RoiOutput& output, const Tensor& rois, int64_
                                      probabilities.data<T>(), limits_of<T>(limits), boxes.data<T>(),
                                      scores.data<T>(), passed.data<uint8_t>());
     const Segments all{images, per_image};
-    Tensor work = scratch(
+    Tensor work = byte_buffer(
         gpu::top_k_workspace<kBackend, T>(all, candidates, kernels::TopKVersion::grid), device);
     gpu::top_k_segments<kBackend>(on.stream, all, candidates, scores.data<T>(),
                                   passed.data<uint8_t>(), ints(order), ints(order_counts),
@@ -341,7 +339,7 @@ GpuDetections gpu_detections(const RoiOutput& output, const Tensor& rois, int64_
     gpu::remainders<kBackend>(on.stream, images * candidates, classes, ints(order), ints(labels));
     const Segments best{images, candidates, ints(order_counts)};
     Tensor nms_work =
-        scratch(gpu::nms_workspace<kBackend>(best, kernels::NmsVersion::windows), device);
+        byte_buffer(gpu::nms_workspace<kBackend>(best, kernels::NmsVersion::windows), device);
     gpu::nms_sorted<kBackend>(on.stream, best, test.nms_iou, most, sorted.data<T>(), ints(labels),
                               nullptr, ints(kept), ints(out.counts), nms_work.raw());
     const int64_t total = images * most;

@@ -10,9 +10,9 @@
 #include "apps/chart.h"
 #include "apps/ops/random_case.h"
 #include "data/files.h"
+#include "engine/host.h"
 #include "engine/memory.h"
 #include "kernels/launch/parallel.h"
-#include "kernels/random/philox.h"
 #include "model/faster_rcnn.h"
 #include "model/input.h"
 #include "model/options.h"
@@ -27,19 +27,7 @@ struct CurveArguments {
   double seconds = 0.5;
 };
 
-/// Largest resident set of this process since the last forget_peak(), in bytes; 0 where the system
-/// does not say (proc(5)).
-double peak_bytes() {
-  std::ifstream file("/proc/self/status");
-  std::string word;
-  while (file >> word)
-    if (word == "VmHWM:") {
-      double kib = 0;
-      file >> kib;
-      return kib * 1024;
-    }
-  return 0;
-}
+/// process_peak() begins anew.
 void forget_peak() {
   std::ofstream("/proc/self/clear_refs") << "5";
 }
@@ -60,9 +48,9 @@ Point run_case(const std::string& name, const ops::Case& made, double size, doub
   op.prepare(desk);
   Point point{size, 0, 0};
   forget_peak();  // inputs and results have their pages already
-  const double before = peak_bytes();
+  const size_t before = process_peak();
   for (const ops::Pass& pass : desk.passes()) pass.run();
-  point.added_mib = (peak_bytes() - before) / (1 << 20);
+  point.added_mib = bench::in_mib(process_peak() - before);
   for (const ops::Pass& pass : desk.passes())
     point.milliseconds += 1e3 * bench::measure(desk.memory(), pass.run, seconds).median;
   return point;
@@ -117,18 +105,16 @@ Curve size_curve(const CurveArguments& a) {
     const Config config =
         a.config.empty() ? parse_config("", "defaults", changes) : load_config(a.config, changes);
     const FasterRcnn model(config.model, 20, 1);
-    std::vector<uint8_t> rgb(static_cast<size_t>(side) * static_cast<size_t>(side) * 3);
-    for (size_t i = 0; i < rgb.size(); ++i)
-      rgb[i] = static_cast<uint8_t>(kernels::random_bits({1, kernels::kStreamSynth, 0}, i) >> 24);
+    const std::vector<uint8_t> rgb = bench::random_picture(side, side);
     const auto run = [&] {
       model.detect(make_input(rgb.data(), side, side, config.model.preprocess));
     };
     CachingAllocator::of(Device{}).release_cached();  // what the point before left
     forget_peak();
-    const double before = peak_bytes();
+    const size_t before = process_peak();
     const bench::Timing time = bench::measure(ops::memory_of(ops::Device::cpu), run, a.seconds);
     curve.points.push_back(
-        {side * side / 1e6, 1e3 * time.median, (peak_bytes() - before) / (1 << 20)});
+        {side * side / 1e6, 1e3 * time.median, bench::in_mib(process_peak() - before)});
   }
   return curve;
 }

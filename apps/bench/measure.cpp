@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 
+#include "engine/host.h"
 #include "kernels/conv/conv2d.h"
 #include "kernels/launch/parallel.h"
 #include "kernels/launch/peak.h"
+#include "kernels/random/philox.h"
 
 namespace frcnn::apps::bench {
 namespace {
@@ -160,20 +161,24 @@ void use_small_pixels(PreprocessConfig& preprocess) {
   preprocess.stddev = {1, 1, 1};
 }
 
+std::vector<uint8_t> random_picture(int height, int width) {
+  std::vector<uint8_t> rgb(static_cast<size_t>(height) * static_cast<size_t>(width) * 3);
+  for (size_t i = 0; i < rgb.size(); ++i)
+    rgb[i] = static_cast<uint8_t>(kernels::random_bits({1, kernels::kStreamSynth, 0}, i) >> 24);
+  return rgb;
+}
+
+double in_mib(size_t bytes) {
+  return static_cast<double>(bytes) / (1 << 20);
+}
+
 std::string device_text(ops::Device device) {
 #if FRCNN_HAVE_CUDA
   if (device == ops::Device::cuda) return gpu::device_info<kCuda>().name;
 #endif
-  std::ifstream file("/proc/cpuinfo");
-  std::string line, name = "processor";
-  while (std::getline(file, line))
-    if (line.starts_with("model name")) {
-      name = line.substr(line.find(':') + 2);
-      break;
-    }
   const int threads = kernels::num_threads();
   return fmt::format("{}{}, {} thread{}", device == ops::Device::emulated ? "emulated on " : "",
-                     name, threads, threads == 1 ? "" : "s");
+                     processor_name(), threads, threads == 1 ? "" : "s");
 }
 
 }  // namespace frcnn::apps::bench

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "apps/ops/desk.h"
 #include "model/config.h"
@@ -44,6 +46,11 @@ std::string natural_layout(ops::Device device);
 /// up to 255 the RPN's deltas are so large that nearly all proposals are the whole picture, and the
 /// head gets a tenth of the RoIs that it gets in a trained detector.
 void use_small_pixels(PreprocessConfig& preprocess);
+
+/// R, G, B bytes of random grain: the work of a network does not depend on what the picture shows.
+std::vector<uint8_t> random_picture(int height, int width);
+
+double in_mib(size_t bytes);
 
 /// Name of the processor or GPU, for the heads of tables.
 std::string device_text(ops::Device device);

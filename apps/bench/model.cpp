@@ -1,7 +1,5 @@
 #include <CLI/CLI.hpp>
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -13,9 +11,9 @@
 #include "apps/op_device.h"
 #include "apps/program_device.h"
 #include "engine/gpu_math.h"
+#include "engine/host.h"
 #include "engine/memory.h"
 #include "kernels/launch/parallel.h"
-#include "kernels/random/philox.h"
 #include "model/input.h"
 #include "model/options.h"
 #include "model/quantize.h"
@@ -64,35 +62,17 @@ double median(const Times& times) {
   return times[times.size() / 2];
 }
 
-/// A picture of random grain: the work does not depend on what it shows.
-std::vector<uint8_t> grain(int height, int width) {
-  std::vector<uint8_t> rgb(static_cast<size_t>(height) * static_cast<size_t>(width) * 3);
-  for (size_t i = 0; i < rgb.size(); ++i)
-    rgb[i] = static_cast<uint8_t>(kernels::random_bits({1, kernels::kStreamSynth, 0}, i) >> 24);
-  return rgb;
-}
-
-double peak_rss_mb() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;
-}
-
-double in_mib(size_t bytes) {
-  return static_cast<double>(bytes) / (1 << 20);
-}
-
 nlohmann::json row(const char* what, const Times& times) {
   const MemoryStats stats = CachingAllocator::of(program_device().device).stats();
   nlohmann::json parts;
   for (size_t i = 0; i < kMemoryPurposes.size(); ++i)
-    parts[kMemoryPurposes[i]] = in_mib(stats.peak_by_purpose[i]);
+    parts[kMemoryPurposes[i]] = bench::in_mib(stats.peak_by_purpose[i]);
   return {{"what", what},
           {"median_ms", median(times)},
           {"min_ms", times.front()},
           {"max_ms", times.back()},
-          {"peak_tensor_mb", in_mib(stats.peak_reserved)},
-          {"peak_in_use_mb", in_mib(stats.peak_in_use)},
+          {"peak_tensor_mb", bench::in_mib(stats.peak_reserved)},
+          {"peak_in_use_mb", bench::in_mib(stats.peak_in_use)},
           {"peak_parts_mb", parts}};
 }
 
@@ -128,7 +108,7 @@ const std::string& precision_of(const ModelArguments& a) {
 nlohmann::json bench_inference(const ModelArguments& a, const Config& config) {
   forget_memory();
   const FasterRcnn model(config.model, a.classes, 1, DType::f32, true, program_device().device);
-  const std::vector<uint8_t> rgb = grain(a.height, a.width);
+  const std::vector<uint8_t> rgb = bench::random_picture(a.height, a.width);
   const auto input = [&] {
     return make_input(rgb.data(), a.width, a.height, config.model.preprocess);
   };
@@ -142,9 +122,7 @@ nlohmann::json bench_inference(const ModelArguments& a, const Config& config) {
   const Times times = measure(a, [&] { found = model.detect(input())[0].size(); });
   nlohmann::json result = row("inference", times);
   result["detections"] = found;
-  result["proposals"] =
-      model.regions(make_input(rgb.data(), a.width, a.height, config.model.preprocess), false)[0]
-          .size();
+  result["proposals"] = model.regions(input(), false)[0].size();
   return result;
 }
 
@@ -157,7 +135,7 @@ nlohmann::json bench_training(const ModelArguments& a, Config config) {
   std::vector<std::string> classes;
   for (int i = 0; i < a.classes; ++i) classes.push_back(fmt::format("class{}", i));
   Trainer trainer(config, classes, 1000, program_device().device);
-  const std::vector<uint8_t> rgb = grain(a.height, a.width);
+  const std::vector<uint8_t> rgb = bench::random_picture(a.height, a.width);
   const float h = static_cast<float>(a.height), w = static_cast<float>(a.width);
   const GroundTruth truth{
       {{0.1f * w, 0.1f * h, 0.5f * w, 0.6f * h}, {0.4f * w, 0.3f * h, 0.95f * w, 0.9f * h}},
@@ -188,7 +166,7 @@ int bench_model(const ModelArguments& a) {
                            {"gpu_math", name_of(gpu_math())},
                            {"precision", precision_of(a)},
                            {"threads", kernels::num_threads()},
-                           {"peak_mb", peak_rss_mb()},
+                           {"peak_mb", bench::in_mib(process_peak())},
                            {"rows", rows}};
     for (const auto& r : rows)
       line[r["what"] == "inference" ? "inference_ms" : "train_step_ms"] = r["median_ms"];
@@ -205,7 +183,7 @@ int bench_model(const ModelArguments& a) {
                 r["median_ms"].get<double>(), r["min_ms"].get<double>(), r["max_ms"].get<double>(),
                 r["peak_tensor_mb"].get<double>());
   if (a.memory) print_memory(rows);
-  std::printf("peak memory of the process: %.0f MiB\n", peak_rss_mb());
+  std::printf("peak memory of the process: %.0f MiB\n", bench::in_mib(process_peak()));
   return kDone;
 }
 

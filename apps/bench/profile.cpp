@@ -11,7 +11,6 @@
 #include "data/files.h"
 #include "engine/tape.h"
 #include "kernels/launch/parallel.h"
-#include "kernels/random/philox.h"
 #include "model/detections.h"
 #include "model/faster_rcnn.h"
 #include "model/input.h"
@@ -56,9 +55,7 @@ double backbone_flops(const BackboneSpec& spec, int64_t height, int64_t width) {
 /// The chain of FasterRcnn::detect() with a clock between its parts.
 std::vector<Part> measure_parts(const ProfileArguments& a, const Config& config) {
   const FasterRcnn model(config.model, a.classes, 1);
-  std::vector<uint8_t> rgb(static_cast<size_t>(a.height) * static_cast<size_t>(a.width) * 3);
-  for (size_t i = 0; i < rgb.size(); ++i)
-    rgb[i] = static_cast<uint8_t>(kernels::random_bits({1, kernels::kStreamSynth, 0}, i) >> 24);
+  const std::vector<uint8_t> rgb = bench::random_picture(a.height, a.width);
   const Tape::NoGrad inference;
   ops::Memory& memory = ops::memory_of(ops::Device::cpu);
   const auto timed = [&](const std::string& name, const std::function<void()>& run) {

@@ -68,6 +68,20 @@ void rounded_backward_weights(const Conv2dParams& p, const Tensor& x, const Tens
 
 }  // namespace
 
+Conv2dParams conv2d_params(const Tensor& x, const Tensor& weight, const Conv2dOptions& options) {
+  Conv2dParams p;
+  p.input = x.map_layout();
+  p.out_channels = weight.dim(0);
+  p.kernel_h = static_cast<int>(weight.dim(2)), p.kernel_w = static_cast<int>(weight.dim(3));
+  p.stride_h = options.stride_h, p.stride_w = options.stride_w;
+  p.pad_h = options.pad_h, p.pad_w = options.pad_w;
+  p.groups = options.groups;
+  p.dilation_h = options.dilation_h, p.dilation_w = options.dilation_w;
+  p.relu = options.relu;
+  p.algorithm = options.algorithm;
+  return p;
+}
+
 Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
               const Conv2dOptions& options, PackedWeights* packed) {
   check(input.rank() == 4 && weight.rank() == 4 && options.groups > 0 &&
@@ -76,18 +90,8 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
         "{} groups",
         input.shape().string(), weight.shape().string(), options.groups);
   check_layer("conv2d", input, weight, bias);
-  Conv2dParams p;
-  p.input = input.map_layout();
-  p.out_channels = weight.dim(0);
-  p.kernel_h = static_cast<int>(weight.dim(2));
-  p.kernel_w = static_cast<int>(weight.dim(3));
-  p.stride_h = options.stride_h, p.stride_w = options.stride_w;
-  p.pad_h = options.pad_h, p.pad_w = options.pad_w;
-  p.groups = options.groups;
-  p.dilation_h = options.dilation_h, p.dilation_w = options.dilation_w;
+  Conv2dParams p = conv2d_params(input, weight, options);
   p.bias = bias.defined();
-  p.relu = options.relu;
-  p.algorithm = options.algorithm;
   kernels::check_conv2d("conv2d", p);
   // On a GPU all maps are NHWC, where a filter's neighbours are neighbours in memory. The CPU's
   // float64 loops take any layout.

@@ -26,4 +26,9 @@ struct Conv2dOptions {
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
               const Conv2dOptions& options, PackedWeights* packed = nullptr);
 
+/// The kernel's description of this convolution of maps x (N, C, H, W); without the bias, and with
+/// out_block left to the caller.
+kernels::Conv2dParams conv2d_params(const Tensor& x, const Tensor& weight,
+                                    const Conv2dOptions& options);
+
 }  // namespace frcnn

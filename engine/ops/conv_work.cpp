@@ -3,6 +3,7 @@
 #include <array>
 #include <functional>
 
+#include "engine/byte_buffer.h"
 #include "engine/gpu_math.h"
 #include "engine/ops/tuned.h"
 #include "engine/tensor.h"
@@ -19,16 +20,12 @@ bool is_winograd(const LayerPlan& plan) {
   return plan.implementation().find("wino") != std::string::npos;
 }
 
-Tensor bytes(size_t count) {
-  return Tensor::empty({static_cast<int64_t>(count)}, DType::u8);
-}
-
 /// What runs the plan once.
 std::function<void()> runner(const std::shared_ptr<const LayerPlan>& plan, const Conv2dParams& p,
                              LayerPass pass, const ConvInputs& in, float* out) {
-  const Tensor scratch = bytes(plan->scratch_bytes());
+  const Tensor scratch = byte_buffer(plan->scratch_bytes());
   const bool packs = pass == LayerPass::backward_weights || !plan->plain_weights();
-  const Tensor packed = packs ? bytes(plan->packed_weight_bytes()) : Tensor();
+  const Tensor packed = packs ? byte_buffer(plan->packed_weight_bytes()) : Tensor();
   const Tensor db = Tensor::empty({p.out_channels});
   if (packs && pass != LayerPass::backward_weights) plan->pack_weights(in.w, Tensor(packed).raw());
   return [=]() mutable {

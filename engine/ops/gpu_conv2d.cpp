@@ -2,6 +2,7 @@
 #include <span>
 #include <string_view>
 
+#include "engine/byte_buffer.h"
 #include "engine/dispatch.h"
 #include "engine/gpu_math.h"
 #include "engine/memory.h"
@@ -245,11 +246,6 @@ void run_kernel(gpu::Stream stream, const ConvKernel& k, const Conv2dParams& p, 
   run_own<B, T>(stream, k, p, pass, a, weights, workspace);
 }
 
-Tensor bytes(size_t count, Device device) {
-  const MemoryPurposeScope purpose(MemoryPurpose::scratch);
-  return Tensor::empty({static_cast<int64_t>(count)}, DType::u8, device);
-}
-
 template <Backend B, typename T>
 TunedWork tuned_work(const Conv2dParams& p, LayerPass pass, DType dtype,
                      const std::vector<ConvKernel>& list) {
@@ -275,8 +271,8 @@ ConvKernel choose(gpu::Stream stream, Device device, const Conv2dParams& p, Laye
   if constexpr (std::is_same_v<T, float>)
     work.prepare = [&](size_t i, float* out) -> std::function<void()> {
       const ConvKernel& kernel = list[i];
-      Tensor workspace = bytes(workspace_bytes<B, T>(kernel, p, pass), device);
-      Tensor packed = bytes(packed_bytes<T>(kernel, p, pass), device);
+      Tensor workspace = byte_buffer(workspace_bytes<B, T>(kernel, p, pass), device);
+      Tensor packed = byte_buffer(packed_bytes<T>(kernel, p, pass), device);
       if (packed.numel() > 0) pack<B, T>(stream, kernel, p, pass, arrays.w, packed.raw());
       ConvArrays<T> trial = arrays;
       trial.out = out;
@@ -316,11 +312,11 @@ void conv_pass(const Conv2dParams& p, LayerPass pass, const Tensor& like, const 
           weights = cache->get(w, fmt::format("{} {}", conv_pass_name(pass), name_of(kernel, pass)),
                                size, write);
         } else {
-          weights = bytes(size, device);
+          weights = byte_buffer(size, device);
           write(weights.raw());
         }
       }
-      Tensor workspace = bytes(workspace_bytes<kBackend, T>(kernel, p, pass), device);
+      Tensor workspace = byte_buffer(workspace_bytes<kBackend, T>(kernel, p, pass), device);
       run_kernel<kBackend, T>(on.stream, kernel, p, pass, arrays, weights ? weights.raw() : nullptr,
                               workspace.raw());
     });

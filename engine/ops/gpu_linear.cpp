@@ -1,4 +1,5 @@
 // Dense layers on a GPU: the kernels that compete for a pass, the choice among them, the call.
+#include "engine/byte_buffer.h"
 #include "engine/dispatch.h"
 #include "engine/gpu_math.h"
 #include "engine/memory.h"
@@ -83,11 +84,6 @@ void run_version(gpu::Stream stream, LinearVersion version, LinearParams p, Laye
   if (relu_after) gpu::relu_forward<B>(stream, p.rows * p.out, a.out, a.out);
 }
 
-Tensor bytes(size_t count, Device device) {
-  const MemoryPurposeScope purpose(MemoryPurpose::scratch);
-  return Tensor::empty({static_cast<int64_t>(count)}, DType::u8, device);
-}
-
 template <Backend B, typename T>
 TunedWork tuned_work(const LinearParams& p, LayerPass pass,
                      const std::vector<LinearVersion>& list) {
@@ -120,7 +116,7 @@ LinearVersion choose(gpu::Stream stream, Device device, const LinearParams& p, L
   if constexpr (std::is_same_v<T, float>)
     work.prepare = [&](size_t i, float* out) -> std::function<void()> {
       const LinearVersion version = list[i];
-      Tensor workspace = bytes(gpu::linear_workspace<B, T>(p, pass, version), device);
+      Tensor workspace = byte_buffer(gpu::linear_workspace<B, T>(p, pass, version), device);
       LinearArrays<T> trial = arrays;
       trial.out = out;
       Tensor db;
@@ -144,7 +140,7 @@ void linear_pass(const LinearParams& p, LayerPass pass, const Tensor& like,
       constexpr Backend kBackend = decltype(on)::backend;
       const LinearArrays<T> arrays = arrays_of(t);
       const LinearVersion version = choose<kBackend, T>(on.stream, device, p, pass, arrays);
-      Tensor workspace = bytes(gpu::linear_workspace<kBackend, T>(p, pass, version), device);
+      Tensor workspace = byte_buffer(gpu::linear_workspace<kBackend, T>(p, pass, version), device);
       run_version<kBackend, T>(on.stream, version, p, pass, arrays, workspace.raw());
     });
   });

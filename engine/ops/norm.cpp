@@ -1,5 +1,6 @@
 #include "engine/ops/norm.h"
 
+#include "engine/byte_buffer.h"
 #include "engine/dispatch.h"
 #include "engine/tape.h"
 
@@ -18,7 +19,7 @@ namespace {
 /// Memory for the sums of a batch norm; none on the CPU.
 Tensor norm_workspace(const Tensor& x) {
   const size_t bytes = x.device().is_gpu() ? kernels::gpu::batch_norm_workspace(x.map_layout()) : 0;
-  return Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, x.device());
+  return byte_buffer(bytes, x.device());
 }
 
 template <typename T>

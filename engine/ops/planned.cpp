@@ -1,22 +1,17 @@
 #include "engine/ops/planned.h"
 
-#include "engine/memory.h"
+#include "engine/byte_buffer.h"
 
 namespace frcnn {
 namespace {
 
 using kernels::cpu::LayerPlan;
 
-Tensor bytes(size_t count) {
-  const MemoryPurposeScope purpose(MemoryPurpose::scratch);
-  return Tensor::empty({static_cast<int64_t>(count)}, DType::u8);
-}
-
 Tensor packed_for(const LayerPlan& plan, const Tensor& weight, PackedWeights* cache) {
   if (plan.plain_weights()) return weight;
   const auto pack = [&](void* to) { plan.pack_weights(weight.data<float>(), to); };
   if (cache) return cache->get(weight, plan.weight_format(), plan.packed_weight_bytes(), pack);
-  Tensor packed = bytes(plan.packed_weight_bytes());
+  Tensor packed = byte_buffer(plan.packed_weight_bytes());
   pack(packed.raw());
   return packed;
 }
@@ -25,22 +20,22 @@ Tensor packed_for(const LayerPlan& plan, const Tensor& weight, PackedWeights* ca
 
 void planned_forward(const LayerPlan& plan, const Tensor& x, const Tensor& weight,
                      const Tensor& bias, Tensor& y, PackedWeights* cache) {
-  Tensor scratch = bytes(plan.scratch_bytes());
+  Tensor scratch = byte_buffer(plan.scratch_bytes());
   plan.forward(x.data<float>(), packed_for(plan, weight, cache).raw(),
                bias ? bias.data<float>() : nullptr, y.data<float>(), scratch.raw());
 }
 
 void planned_backward_data(const LayerPlan& plan, const Tensor& dy, const Tensor& weight,
                            Tensor& dx, PackedWeights* cache) {
-  Tensor scratch = bytes(plan.scratch_bytes());
+  Tensor scratch = byte_buffer(plan.scratch_bytes());
   plan.backward_data(dy.data<float>(), packed_for(plan, weight, cache).raw(), dx.data<float>(),
                      scratch.raw());
 }
 
 void planned_backward_weights(const LayerPlan& plan, const Tensor& x, const Tensor& dy, Tensor& dw,
                               Tensor* db) {
-  Tensor scratch = bytes(plan.scratch_bytes());
-  Tensor packed = bytes(plan.plain_weights() ? 0 : plan.packed_weight_bytes());
+  Tensor scratch = byte_buffer(plan.scratch_bytes());
+  Tensor packed = byte_buffer(plan.plain_weights() ? 0 : plan.packed_weight_bytes());
   plan.backward_weights(x.data<float>(), dy.data<float>(), dw.data<float>(),
                         db ? db->data<float>() : nullptr, packed.raw(), scratch.raw());
 }

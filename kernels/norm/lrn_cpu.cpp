@@ -1,8 +1,9 @@
-// Local response normalisation on tiles of all channels x 16 pixels: across a tile's pixels
-// everything is a vector operation, whatever the layout of the map.
+// Local response normalisation on rows of channels, one for each of 16 pixels: along a row
+// everything is a vector operation, and a blocked map is copied in pieces of whole blocks.
 #include "kernels/norm/lrn.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -15,97 +16,112 @@ namespace {
 
 constexpr int64_t kPixels = 16;
 
-/// Element strides of the tile whose pixels start at `offset`; channel c is at block_offset(c).
-struct TileAddress {
-  int64_t offset, block, block_size, pixels;
-  int64_t channel(int64_t c) const { return offset + c / block * block_size + c % block; }
+/// Up to 16 neighbouring pixels of a map.
+struct Tile {
+  int64_t offset;      ///< of the first pixel's first channel
+  int64_t block;       ///< channels that lie together
+  int64_t block_size;  ///< from a block of channels to the next
+  int64_t pixels;
 };
 
-/// Pixels of the map to tile[c][pixel]; absent pixels of the last tile become zero.
+/// Rows of channels in a buffer. A margin of zeros on both sides lets windows reach over the ends.
+struct Rows {
+  int64_t channels, margin, stride;
+  Rows(const MapLayout& layout, const LrnParams& p)
+      : channels(layout.c), margin(p.size), stride(layout.blocks() * layout.block + 2 * p.size) {}
+  int64_t padded() const { return stride - 2 * margin; }
+  int64_t at(int64_t pixel) const { return pixel * stride + margin; }
+};
+
+/// Pixels of the map to rows, whose margins stay as they are.
 template <typename T>
-FRCNN_SIMD void load_tile(const TileAddress& at, int64_t channels, const T* x, T* tile) {
-  for (int64_t c = 0; c < channels; ++c) {
-    const T* from = x + at.channel(c);
-    for (int64_t i = 0; i < at.pixels; ++i) tile[c * kPixels + i] = from[i * at.block];
-    for (int64_t i = at.pixels; i < kPixels; ++i) tile[c * kPixels + i] = T(0);
+FRCNN_SIMD void load_rows(const Tile& tile, const Rows& rows, const T* x, T* to) {
+  for (int64_t c = 0; c < rows.channels; c += tile.block) {
+    const T* from = x + tile.offset + c / tile.block * tile.block_size;
+    const int64_t count = std::min(tile.block, rows.channels - c);
+    for (int64_t i = 0; i < tile.pixels; ++i)
+      for (int64_t k = 0; k < count; ++k) to[rows.at(i) + c + k] = from[i * tile.block + k];
   }
 }
 
+/// Rows to the map, with the zeros behind the last channel.
 template <typename T>
-FRCNN_SIMD void store_tile(const TileAddress& at, int64_t channels, int64_t padded, const T* tile,
-                           T* y) {
-  for (int64_t c = 0; c < padded; ++c) {
-    T* to = y + at.channel(c);
-    for (int64_t i = 0; i < at.pixels; ++i)
-      to[i * at.block] = c < channels ? tile[c * kPixels + i] : T(0);
+FRCNN_SIMD void store_rows(const Tile& tile, const Rows& rows, const T* from, T* y) {
+  for (int64_t c = 0; c < rows.padded(); c += tile.block) {
+    T* to = y + tile.offset + c / tile.block * tile.block_size;
+    for (int64_t i = 0; i < tile.pixels; ++i)
+      for (int64_t k = 0; k < tile.block; ++k) to[i * tile.block + k] = from[rows.at(i) + c + k];
   }
 }
 
-/// power[i] = s[i]^-beta. Square roots serve the usual exponents.
-template <typename T>
-FRCNN_INLINE void negative_power(const T* s, double beta, T* power) {
-  if (beta == 0.75)
-    for (int64_t i = 0; i < kPixels; ++i) {
-      const T root = std::sqrt(s[i]);
-      power[i] = T(1) / (root * std::sqrt(root));
-    }
-  else if (beta == 0.5)
-    for (int64_t i = 0; i < kPixels; ++i) power[i] = T(1) / std::sqrt(s[i]);
-  else
-    for (int64_t i = 0; i < kPixels; ++i) power[i] = std::pow(s[i], static_cast<T>(-beta));
+/// sum[c] = sum of values[c - before .. c - before + size - 1], each through `term`.
+template <typename T, typename Term>
+FRCNN_INLINE void window_sums(int64_t channels, int64_t before, int64_t size, const T* values,
+                              T* sum, const Term& term) {
+  for (int64_t c = 0; c < channels; ++c) sum[c] = T(0);
+  for (int64_t j = -before; j < size - before; ++j)
+    for (int64_t c = 0; c < channels; ++c) sum[c] += term(values[c + j]);
 }
 
-/// s[c] = k + alpha / size * sum over the window of x^2, and its power.
+/// s[c] = k + alpha / size * sum over the window of x^2, and power[c] = s[c]^-beta. Square roots
+/// serve the usual exponents.
 template <typename T>
 FRCNN_INLINE void make_scales(const LrnParams& p, int64_t channels, const T* x, T* s, T* power) {
-  const T factor = static_cast<T>(p.alpha / static_cast<double>(p.size));
-  for (int64_t c = 0; c < channels; ++c) {
-    T sum[kPixels] = {};
-    const int64_t end = std::min(channels, c + (p.size - 1) / 2 + 1);
-    for (int64_t j = std::max<int64_t>(0, c - p.size / 2); j < end; ++j)
-      for (int64_t i = 0; i < kPixels; ++i) sum[i] += x[j * kPixels + i] * x[j * kPixels + i];
-    for (int64_t i = 0; i < kPixels; ++i)
-      s[c * kPixels + i] = static_cast<T>(p.k) + factor * sum[i];
-    negative_power(s + c * kPixels, p.beta, power + c * kPixels);
-  }
+  window_sums(channels, p.size / 2, p.size, x, s, [](T v) { return v * v; });
+  const T factor = static_cast<T>(p.alpha / static_cast<double>(p.size)), k = static_cast<T>(p.k);
+  for (int64_t c = 0; c < channels; ++c) s[c] = k + factor * s[c];
+  if (p.beta == 0.75)
+    for (int64_t c = 0; c < channels; ++c) {
+      const T root = std::sqrt(s[c]);
+      power[c] = T(1) / (root * std::sqrt(root));
+    }
+  else if (p.beta == 0.5)
+    for (int64_t c = 0; c < channels; ++c) power[c] = T(1) / std::sqrt(s[c]);
+  else
+    for (int64_t c = 0; c < channels; ++c) power[c] = std::pow(s[c], static_cast<T>(-p.beta));
 }
 
 template <typename T>
-FRCNN_SIMD void forward_tile(const LrnParams& p, int64_t channels, T* x, T* s, T* power) {
-  make_scales(p, channels, x, s, power);
-  for (int64_t i = 0; i < channels * kPixels; ++i) x[i] *= power[i];
+FRCNN_SIMD void forward_rows(const LrnParams& p, const Rows& rows, int64_t pixels, T* x, T* s,
+                             T* power) {
+  for (int64_t i = 0; i < pixels; ++i) {
+    T* row = x + rows.at(i);
+    make_scales(p, rows.channels, row, s, power);
+    for (int64_t c = 0; c < rows.channels; ++c) row[c] *= power[c];
+  }
 }
 
 /// The sum over windows that contain c runs over j in [c - (size - 1) / 2, c + size / 2].
+/// `terms` and `sums` are rows with margins.
 template <typename T>
-FRCNN_SIMD void backward_tile(const LrnParams& p, int64_t channels, const T* x, T* dy, T* s,
-                              T* power) {
-  make_scales(p, channels, x, s, power);
-  for (int64_t i = 0; i < channels * kPixels; ++i) s[i] = dy[i] * x[i] * power[i] / s[i];
+FRCNN_SIMD void backward_rows(const LrnParams& p, const Rows& rows, int64_t pixels, const T* x,
+                              T* dy, T* s, T* power, T* terms, T* sums) {
   const T factor = static_cast<T>(2 * p.alpha * p.beta / static_cast<double>(p.size));
-  for (int64_t c = 0; c < channels; ++c) {
-    T sum[kPixels] = {};
-    const int64_t end = std::min(channels, c + p.size / 2 + 1);
-    for (int64_t j = std::max<int64_t>(0, c - (p.size - 1) / 2); j < end; ++j)
-      for (int64_t i = 0; i < kPixels; ++i) sum[i] += s[j * kPixels + i];
-    for (int64_t i = c * kPixels; i < (c + 1) * kPixels; ++i)
-      dy[i] = dy[i] * power[i] - factor * x[i] * sum[i - c * kPixels];
+  for (int64_t i = 0; i < pixels; ++i) {
+    const T* row = x + rows.at(i);
+    T* slope = dy + rows.at(i);
+    make_scales(p, rows.channels, row, s, power);
+    for (int64_t c = 0; c < rows.channels; ++c) terms[c] = slope[c] * row[c] * power[c] / s[c];
+    window_sums(rows.channels, (p.size - 1) / 2, p.size, terms, sums, [](T v) { return v; });
+    for (int64_t c = 0; c < rows.channels; ++c)
+      slope[c] = slope[c] * power[c] - factor * row[c] * sums[c];
   }
 }
 
-/// Calls body(address, buffers of (C, 16) numbers) for every tile.
-template <typename T, typename Body>
+/// Calls body(tile, rows, buffers of 16 rows of zeros) for every tile.
+template <int kBuffers, typename T, typename Body>
 void for_tiles(const MapLayout& layout, const LrnParams& p, const Body& body) {
   check(p.size > 0, "[lrn] expected a positive window size, got {}", p.size);
   const int64_t pixels = layout.h * layout.w, tiles = (pixels + kPixels - 1) / kPixels;
+  const Rows rows(layout, p);
   parallel_for(layout.n * tiles, 16, [&](int64_t begin, int64_t end) {
-    std::vector<T> buffers[4];
-    for (auto& buffer : buffers) buffer.resize(static_cast<size_t>(layout.c * kPixels));
+    std::array<std::vector<T>, kBuffers> buffers;
+    for (auto& buffer : buffers) buffer.resize(static_cast<size_t>(rows.stride * kPixels));
     for (int64_t t = begin; t < end; ++t) {
       const int64_t first = t % tiles * kPixels;
-      const TileAddress at = {layout.block_at(t / tiles, 0) + first * layout.block, layout.block,
-                              pixels * layout.block, std::min(kPixels, pixels - first)};
-      body(at, buffers);
+      body(Tile{layout.block_at(t / tiles, 0) + first * layout.block, layout.block,
+                pixels * layout.block, std::min(kPixels, pixels - first)},
+           rows, buffers);
     }
   });
 }
@@ -114,23 +130,23 @@ void for_tiles(const MapLayout& layout, const LrnParams& p, const Body& body) {
 
 template <typename T>
 void lrn_forward(const MapLayout& layout, const LrnParams& p, const T* x, T* y) {
-  const int64_t padded = layout.blocks() * layout.block;
-  for_tiles<T>(layout, p, [&](const TileAddress& at, std::vector<T>* buffers) {
-    load_tile(at, layout.c, x, buffers[0].data());
-    forward_tile(p, layout.c, buffers[0].data(), buffers[1].data(), buffers[2].data());
-    store_tile(at, layout.c, padded, buffers[0].data(), y);
+  for_tiles<3, T>(layout, p, [&](const Tile& tile, const Rows& rows, auto& buffers) {
+    T* values = buffers[0].data();
+    load_rows(tile, rows, x, values);
+    forward_rows(p, rows, tile.pixels, values, buffers[1].data(), buffers[2].data());
+    store_rows(tile, rows, values, y);
   });
 }
 
 template <typename T>
 void lrn_backward(const MapLayout& layout, const LrnParams& p, const T* x, const T* dy, T* dx) {
-  const int64_t padded = layout.blocks() * layout.block;
-  for_tiles<T>(layout, p, [&](const TileAddress& at, std::vector<T>* buffers) {
-    load_tile(at, layout.c, x, buffers[0].data());
-    load_tile(at, layout.c, dy, buffers[1].data());
-    backward_tile(p, layout.c, buffers[0].data(), buffers[1].data(), buffers[2].data(),
-                  buffers[3].data());
-    store_tile(at, layout.c, padded, buffers[1].data(), dx);
+  for_tiles<6, T>(layout, p, [&](const Tile& tile, const Rows& rows, auto& buffers) {
+    T* slopes = buffers[1].data();
+    load_rows(tile, rows, x, buffers[0].data());
+    load_rows(tile, rows, dy, slopes);
+    backward_rows(p, rows, tile.pixels, buffers[0].data(), slopes, buffers[2].data(),
+                  buffers[3].data(), buffers[4].data() + rows.margin, buffers[5].data());
+    store_rows(tile, rows, slopes, dx);
   });
 }
 

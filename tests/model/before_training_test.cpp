@@ -3,8 +3,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "engine/host.h"
 #include "engine/memory.h"
-#include "engine/system_memory.h"
 #include "kernels/boxes/iou_match.h"
 #include "model/anchor_coverage.h"
 #include "model/memory_estimate.h"

@@ -9,7 +9,8 @@ Detectors (vgg16 at 600x800 and zf at 592x800 pixels in the paper's setting, 300
 random weights whose scores differ from box to box go through `frcnn import` into a checkpoint, and
 from there through `frcnn export` to ONNX Runtime and OpenVINO (one picture size, pixels in, boxes
 out) and to torchvision (eager, channels-last, and with its networks compiled by inductor). Ours is
-`frcnn detect` over copies of the picture, with the time that --track-time gives for each.
+`frcnn detect` over copies of the picture, with the time that --track-time gives for each (BMP files: the
+others do not decode, and ours would while it detects).
 
 backbone: the 13 convolutions of VGG16 with their ReLUs and four pools, 600x800, as one ONNX file for
 `frcnn backbone`, OpenCV DNN, ONNX Runtime and OpenVINO, as ncnn's own format, and in torch.
@@ -122,7 +123,8 @@ def make_detector(name, args, folder):
     finish([args.frcnn, "export", model, "--format", "torchvision", "--approximate",
             "--out", folder / "torchvision.safetensors"], args.threads)
     (folder / "random.safetensors").unlink()
-    Image.fromarray(picture(height, width)).save(folder / "picture.png")
+    for kind in ("png", "bmp"):
+        Image.fromarray(picture(height, width)).save(folder / f"picture.{kind}")
 
 
 def make_backbone(folder):
@@ -316,7 +318,7 @@ class Model:
         self.worker("prepare")
         if not self.backbone:
             for i in range(args.iterations + 1):
-                os.link(folder / "picture.png", folder / f"copy{i}.png")
+                os.link(folder / "picture.bmp", folder / f"copy{i:02}.bmp")
 
     def worker(self, peer, results=None, quiet=False):
         command = [sys.executable, os.path.abspath(__file__), "--worker", peer, "--model", self.name, "--folder",
@@ -330,7 +332,7 @@ class Model:
             done = finish([*program, "backbone", self.folder / "net.onnx", "--run", self.folder / "input.npy", "--out",
                            self.folder / "ours.npy", "--seconds", self.args.seconds, "--json"], self.args.threads)
             return {"ms": json.loads(done.output)["forward_ms"], "peak_mb": done.peak_mb}
-        copies = sorted(self.folder.glob("copy*.png"))
+        copies = sorted(self.folder.glob("copy*.bmp"))
         done = finish([*program, "detect", self.folder / "model.h5", *copies, "--track-time", "--format", "csv",
                        "--out", self.folder / "found"], self.args.threads)
         with open(self.folder / "found/timing.csv") as file:

@@ -23,10 +23,11 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+
+from alternate import finish, summary, take_turns
 
 HEIGHT, WIDTH, STRIDE = 600, 800, 16
 CHANNELS, MAP_H, MAP_W = 512, 37, 50
@@ -227,14 +228,6 @@ def worker(args):
 
 # ---- comparison and alternation
 
-def last_json(command, environment):
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines:
-        raise SystemExit(f"failed with exit code {done.returncode}: {' '.join(map(str, command))}")
-    return json.loads(lines[-1])
-
-
 class Bench:
     def __init__(self, args, case, folder):
         import h5py
@@ -245,18 +238,17 @@ class Bench:
         with h5py.File(self.file, "w") as file:
             for name, value in arrays.items():
                 file[name] = np.asarray(value, "float32")
-        self.environment = dict(os.environ, OMP_NUM_THREADS=str(args.threads))
 
     def theirs(self, form, results=None):
         command = [sys.executable, os.path.abspath(__file__), "--worker", self.case.name, "--form", form,
                    "--case", self.file, "--threads", str(self.args.threads), "--seconds", str(self.args.seconds)]
-        return last_json(command + (["--results", results] if results else []), self.environment).get("ms")
+        return finish(command + (["--results", results] if results else []), self.args.threads).json().get("ms")
 
     def ours(self, results, measured=True):
         settings = [word for setting in self.case.settings for word in ("--set", setting)]
         command = [self.args.frcnn, "--threads", str(self.args.threads), "op", self.case.op, "--in", self.file,
                    "--out", results, "--seconds", str(self.args.seconds if measured else 1e-4), "--json", *settings]
-        times = {p["pass"]: p["median_ms"] for p in last_json(command, self.environment)["passes"]}
+        times = {p["pass"]: p["median_ms"] for p in finish(command, self.args.threads).json()["passes"]}
         return sum(times[name] for name in self.case.passes)
 
     def agree(self):
@@ -283,21 +275,19 @@ class Bench:
         return worst
 
     def rounds(self):
-        rows = []
-        for _ in range(self.args.rounds):
-            row = {form: self.theirs(form) for form in self.case.forms}
-            row["ours"] = self.ours(self.folder / "ours.h5")
-            rows.append(row)
-        return rows
+        def timed(measure):
+            return lambda: {"ms": measure()}
+        contenders = {form: timed(lambda form=form: self.theirs(form)) for form in self.case.forms}
+        contenders["ours"] = timed(lambda: self.ours(self.folder / "ours.h5"))
+        return take_turns(contenders, self.args.rounds)
 
 
-def summary_of(rows):
-    fastest = min((form for form in rows[0] if form != "ours"), key=lambda f: statistics.median(r[f] for r in rows))
-    ratios = [row[fastest] / row["ours"] for row in rows]
-    columns = {name: {"median_ms": statistics.median(r[name] for r in rows),
-                      "range_ms": [min(r[name] for r in rows), max(r[name] for r in rows)]} for name in rows[0]}
-    return {"columns": columns, "fastest": fastest, "ratio": statistics.median(ratios),
-            "ratio_range": [min(ratios), max(ratios)]}
+def summary_of(rounds):
+    """Times of all, and how much faster ours is than the fastest other."""
+    columns = summary(rounds)
+    fastest = min((name for name in columns if name != "ours"), key=lambda name: columns[name]["median_ms"])
+    return {"columns": columns, "fastest": fastest, "ratio": columns[fastest]["times_ours"],
+            "ratio_range": columns[fastest]["times_ours_range"]}
 
 
 def compare(args):

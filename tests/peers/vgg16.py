@@ -22,9 +22,10 @@ import json
 import os
 import shlex
 import statistics
-import subprocess
 import sys
 import time
+
+from alternate import finish
 
 HEIGHT, CLASSES = 600, 20
 
@@ -130,21 +131,11 @@ def worker(args):
     print(json.dumps(result))
 
 
-def run(command, environment):
-    """The last line of standard output that is a JSON object."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines:
-        raise SystemExit(f"failed with exit code {done.returncode}: {shlex.join(command)}\n{done.stdout[-2000:]}")
-    return json.loads(lines[-1])
-
-
 def as_list(value):
     return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
 def compare(args):
-    environment = dict(os.environ, OMP_NUM_THREADS=str(args.threads))
     base = [sys.executable, os.path.abspath(__file__), "--iterations", str(args.iterations),
             "--threads", str(args.threads), "--seed", str(args.seed), "--modes", *args.modes,
             "--device", args.device, "--precision", args.precision, "--width", str(args.width)]
@@ -155,7 +146,7 @@ def compare(args):
         contenders["ours"] = shlex.split(args.ours)
     rounds = []
     for number in range(args.rounds):
-        rounds.append({name: run(command, environment) for name, command in contenders.items()})
+        rounds.append({name: finish(command, args.threads).json() for name, command in contenders.items()})
         print(f"round {number + 1}: " + "; ".join(
             f"{name} " + "/".join(f"{statistics.median(as_list(row[k])):.4g}" for k in ("inference_ms", "train_step_ms") if k in row)
             for name, row in rounds[-1].items()), flush=True)

@@ -1,4 +1,4 @@
-#include "engine/system_memory.h"
+#include "engine/host.h"
 
 #include <algorithm>
 #include <fstream>
@@ -37,6 +37,19 @@ std::optional<size_t> host_memory() {
 }
 
 }  // namespace
+
+size_t process_peak() {
+  return 1024 * number_in("/proc/self/status", "VmHWM:").value_or(0);
+}
+
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);)
+    if (const size_t colon = line.find(": ");
+        line.starts_with("model name") && colon != std::string::npos)
+      return line.substr(colon + 2);
+  return "of unknown name";
+}
 
 std::optional<size_t> available_memory(Device device) {
   std::optional<size_t> system;
