@@ -1,7 +1,5 @@
 #include "engine/layers.h"
 
-#include <cmath>
-
 #include "engine/ops/linear.h"
 
 namespace frcnn {
@@ -70,16 +68,13 @@ Tensor BatchNorm::forward(const Tensor& x, bool training) const {
   return batch_norm(x, tensors_, params_, training);
 }
 
-void BatchNorm::inference_form(std::vector<float>& factor, std::vector<float>& summand) const {
-  const auto gamma = tensors_.gamma.span<float>(), beta = tensors_.beta.span<float>(),
-             mean = tensors_.running_mean.span<float>(), var = tensors_.running_var.span<float>();
-  factor.resize(gamma.size());
-  summand.resize(gamma.size());
-  for (size_t c = 0; c < gamma.size(); ++c) {
-    const double k = gamma[c] / std::sqrt(double{var[c]} + params_.epsilon);
-    factor[c] = static_cast<float>(k);
-    summand[c] = static_cast<float>(beta[c] - mean[c] * k);
-  }
+bool Conv2d::folds(const Tensor& x, const BatchNorm& norm) const {
+  return FoldedNorm::serves(x, weight_, bias_, norm.tensors());
+}
+
+Tensor Conv2d::forward_folded(const Tensor& x, const BatchNorm& norm) const {
+  reduced_->see(x);
+  return folded_->forward(x, weight_, bias_, options_, norm.tensors(), norm.params());
 }
 
 }  // namespace frcnn

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "engine/folded_norm.h"
 #include "engine/ops/conv2d.h"
 #include "engine/ops/norm.h"
 #include "engine/packed_weights.h"
@@ -23,12 +24,17 @@ class Conv2d {
   /// `next` reads (ReducedLayer::conv2d()).
   Tensor forward_reduced(const Tensor& x, const BatchNorm* norm, const ReducedLayer* next) const;
   const ReducedLayer& reduced() const { return *reduced_; }
+  /// Whether forward_folded() can take this pass over x (FoldedNorm::serves()).
+  bool folds(const Tensor& x, const BatchNorm& norm) const;
+  /// The layer and the batch norm behind it, with its running statistics, in one pass.
+  Tensor forward_folded(const Tensor& x, const BatchNorm& norm) const;
 
  private:
   Tensor weight_, bias_;
   Conv2dOptions options_;
   std::shared_ptr<ReducedLayer> reduced_;
   std::shared_ptr<PackedWeights> packed_ = std::make_shared<PackedWeights>();
+  std::shared_ptr<FoldedNorm> folded_ = std::make_shared<FoldedNorm>();
 };
 
 /// Dense layer: parameters "<name>.weight" (out, in) and "<name>.bias" (out).
@@ -55,9 +61,8 @@ class BatchNorm {
   BatchNorm(Parameters& parameters, const std::string& name, int64_t channels, bool relu);
   /// `training`: normalise with the batch's statistics and update the running ones.
   Tensor forward(const Tensor& x, bool training) const;
-  /// What it does in inference: y = factor[c] * x + summand[c], with a ReLU behind it if relu().
-  void inference_form(std::vector<float>& factor, std::vector<float>& summand) const;
-  bool relu() const { return params_.relu; }
+  const BatchNormTensors& tensors() const { return tensors_; }
+  const kernels::BatchNormParams& params() const { return params_; }
 
  private:
   BatchNormTensors tensors_;

@@ -133,7 +133,7 @@ ReducedLayer::Prepared ReducedLayer::prepare(const Key& key, const Tensor& weigh
   std::vector<float> factor(static_cast<size_t>(outputs), 1), offsets(factor.size(), 0);
   const float* b = bias ? bias.data<float>() : nullptr;
   std::vector<float> norm_factor;
-  if (norm) norm->inference_form(norm_factor, offsets);
+  if (norm) inference_form(norm->tensors(), norm->params(), norm_factor, offsets);
   for (size_t o = 0; o < factor.size(); ++o) {
     if (norm) factor[o] = norm_factor[o];
     if (b) offsets[o] += factor[o] * b[o];
@@ -171,7 +171,7 @@ Tensor ReducedLayer::conv2d(const Tensor& x, const Tensor& weight, const Tensor&
   const Tensor input = quantized(x);
   kernels::Conv2dParams p = conv2d_params(input, weight, options);
   p.out_block = p.out_channels;
-  p.relu = options.relu || (norm && norm->relu());
+  p.relu = options.relu || (norm && norm->params().relu);
   kernels::check_conv2d("reduced_layer", p);
   const kernels::LayerNumbers numbers = numbers_for(next);
   Tensor y = Tensor::empty({x.dim(0), p.out_channels, p.out_h(), p.out_w()},

@@ -244,14 +244,16 @@ Tensor Backbone::forward(const Tensor& images, bool training) const {
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     if (const auto* conv_layer = std::get_if<ConvLayer>(&layer)) {
+      const BatchNorm* norm = conv_layer->norm.empty() ? nullptr : &conv_layer->norm.front();
+      const bool batch_statistics = training && batch_statistics_;
       if (conv_layer->conv.reduced().active()) {
-        const BatchNorm* norm = conv_layer->norm.empty() ? nullptr : &conv_layer->norm.front();
         x = conv_layer->conv.forward_reduced(x, norm, reader_of(i));
-        continue;
+      } else if (norm && !batch_statistics && conv_layer->conv.folds(x, *norm)) {
+        x = conv_layer->conv.forward_folded(x, *norm);
+      } else {
+        x = conv_layer->conv.forward(x);
+        if (norm) x = norm->forward(x, batch_statistics);
       }
-      x = conv_layer->conv.forward(x);
-      for (const BatchNorm& norm : conv_layer->norm)
-        x = norm.forward(x, training && batch_statistics_);
     } else if (const auto* pool_layer = std::get_if<kernels::MaxPoolParams>(&layer)) {
       x = max_pool2d(x, *pool_layer);
     } else {

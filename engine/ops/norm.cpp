@@ -1,5 +1,7 @@
 #include "engine/ops/norm.h"
 
+#include <cmath>
+
 #include "engine/byte_buffer.h"
 #include "engine/dispatch.h"
 #include "engine/tape.h"
@@ -107,6 +109,19 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& bn,
         ctx.give_input(0, dy);
       });
   return y;
+}
+
+void inference_form(const BatchNormTensors& tensors, const kernels::BatchNormParams& params,
+                    std::vector<float>& factor, std::vector<float>& summand) {
+  const auto gamma = tensors.gamma.span<float>(), beta = tensors.beta.span<float>(),
+             mean = tensors.running_mean.span<float>(), var = tensors.running_var.span<float>();
+  factor.resize(gamma.size());
+  summand.resize(gamma.size());
+  for (size_t c = 0; c < gamma.size(); ++c) {
+    const double k = gamma[c] / std::sqrt(double{var[c]} + params.epsilon);
+    factor[c] = static_cast<float>(k);
+    summand[c] = static_cast<float>(beta[c] - mean[c] * k);
+  }
 }
 
 Tensor lrn(const Tensor& x, const kernels::LrnParams& params) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "engine/tensor.h"
 #include "kernels/norm/batch_norm.h"
 #include "kernels/norm/lrn.h"
@@ -16,6 +18,10 @@ struct BatchNormTensors {
 /// used.
 Tensor batch_norm(const Tensor& x, const BatchNormTensors& tensors,
                   const kernels::BatchNormParams& params, bool training);
+/// What batch_norm() does without `training`: y = factor[c] * x + summand[c], with a ReLU behind it
+/// when params.relu. Of float32 tensors on the CPU.
+void inference_form(const BatchNormTensors& tensors, const kernels::BatchNormParams& params,
+                    std::vector<float>& factor, std::vector<float>& summand);
 /// Local response normalisation across channels.
 Tensor lrn(const Tensor& x, const kernels::LrnParams& params);
 

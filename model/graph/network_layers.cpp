@@ -23,8 +23,8 @@ Tensor padded(const Tensor& x, const Padding& p, double value) {
   return pad2d(x, p.top, p.left, p.bottom, p.right, value);
 }
 
-Tensor convolve(const NetworkNode& node, Tensor x, const Tensor& weight, const Tensor& bias,
-                PackedWeights* packed, const ReducedLayer& reduced) {
+/// The options of a convolution of x, which gets the padding that the kernels don't know.
+Conv2dOptions conv_options(const NetworkNode& node, Tensor& x) {
   const NetworkWindow& w = node.window;
   Padding p = w.padding_for(x.dim(2), x.dim(3));
   if (!same_on_both_sides(p)) {
@@ -40,9 +40,11 @@ Tensor convolve(const NetworkNode& node, Tensor x, const Tensor& weight, const T
   options.dilation_h = static_cast<int>(w.dilation_h);
   options.dilation_w = static_cast<int>(w.dilation_w);
   options.relu = node.relu;
-  reduced.see(x);
-  if (reduced.active()) return reduced.conv2d(x, weight, bias, options);
-  return conv2d(x, weight, bias, options, packed);
+  return options;
+}
+
+kernels::BatchNormParams norm_params(const NetworkNode& node) {
+  return {node.epsilon, node.momentum, node.relu};
 }
 
 Tensor max_pool(const NetworkNode& node, Tensor x) {
@@ -94,6 +96,20 @@ NetworkLayers::NetworkLayers(Network network, const std::string& prefix,
   for (size_t i = 0; i < network_.nodes.size(); ++i)
     for (const int input : network_.nodes[i].inputs) last_use_[static_cast<size_t>(input)] = i;
   last_use_[static_cast<size_t>(network_.output)] = network_.nodes.size();
+
+  std::vector<int> readers(values.size(), 0);
+  ++readers[static_cast<size_t>(network_.output)];
+  for (const NetworkNode& node : network_.nodes)
+    for (const int input : node.inputs) ++readers[static_cast<size_t>(input)];
+  for (size_t i = 0; i < network_.nodes.size(); ++i) {
+    const NetworkNode& node = network_.nodes[i];
+    if (node.op != NetworkOp::batch_norm || node.inputs[0] == 0) continue;
+    const auto made = static_cast<size_t>(node.inputs[0]);
+    const NetworkNode& maker = network_.nodes[made - 1];
+    if (maker.op != NetworkOp::conv || maker.relu || readers[made] != 1) continue;
+    layers_[made - 1].norm_behind = i;
+    layers_[made - 1].folded = std::make_shared<FoldedNorm>();
+  }
 }
 
 NetworkLayers::Layer NetworkLayers::make_layer(const NetworkNode& node, const NetworkValue& input,
@@ -181,13 +197,41 @@ Tensor NetworkLayers::forward(const Tensor& images, bool batch_statistics) const
   network_.sizes(images.dim(2), images.dim(3));  // pictures that are too small
   std::vector<Tensor> values(network_.nodes.size() + 1);
   values[0] = images;
+  std::vector<bool> folded(network_.nodes.size());
   for (size_t i = 0; i < network_.nodes.size(); ++i) {
     const NetworkNode& node = network_.nodes[i];
-    values[i + 1] = run(node, layers_[i], values, batch_statistics);
+    if (folded[i]) {  // the convolution before has done it
+      values[i + 1] = values[static_cast<size_t>(node.inputs[0])];
+    } else if (folds(i, values, batch_statistics)) {
+      values[i + 1] = run_folded(i, values);
+      folded[layers_[i].norm_behind] = true;
+    } else {
+      values[i + 1] = run(node, layers_[i], values, batch_statistics);
+    }
     for (const int input : node.inputs)  // the tape keeps what it needs
       if (last_use_[static_cast<size_t>(input)] == i) values[static_cast<size_t>(input)] = {};
   }
   return values[static_cast<size_t>(network_.output)];
+}
+
+bool NetworkLayers::folds(size_t i, const std::vector<Tensor>& values,
+                          bool batch_statistics) const {
+  const Layer& layer = layers_[i];
+  if (!layer.folded || layer.reduced->active()) return false;
+  const Layer& norm = layers_[layer.norm_behind];
+  if (batch_statistics && !norm.frozen) return false;
+  return FoldedNorm::serves(values[static_cast<size_t>(network_.nodes[i].inputs[0])], layer.weight,
+                            layer.bias, norm.norm);
+}
+
+Tensor NetworkLayers::run_folded(size_t i, const std::vector<Tensor>& values) const {
+  const Layer& layer = layers_[i];
+  Tensor x = values[static_cast<size_t>(network_.nodes[i].inputs[0])];
+  const Conv2dOptions options = conv_options(network_.nodes[i], x);
+  layer.reduced->see(x);
+  return layer.folded->forward(x, layer.weight, layer.bias, options,
+                               layers_[layer.norm_behind].norm,
+                               norm_params(network_.nodes[layer.norm_behind]));
 }
 
 Tensor NetworkLayers::run(const NetworkNode& node, const Layer& layer,
@@ -195,11 +239,16 @@ Tensor NetworkLayers::run(const NetworkNode& node, const Layer& layer,
   const auto input = [&](size_t i) { return values[static_cast<size_t>(node.inputs[i])]; };
   const Tensor x = input(0);
   switch (node.op) {
-    case NetworkOp::conv:
-      return convolve(node, x, layer.weight, layer.bias, layer.packed.get(), *layer.reduced);
+    case NetworkOp::conv: {
+      Tensor padded_x = x;
+      const Conv2dOptions options = conv_options(node, padded_x);
+      layer.reduced->see(padded_x);
+      if (layer.reduced->active())
+        return layer.reduced->conv2d(padded_x, layer.weight, layer.bias, options);
+      return conv2d(padded_x, layer.weight, layer.bias, options, layer.packed.get());
+    }
     case NetworkOp::batch_norm:
-      return batch_norm(x, layer.norm, {node.epsilon, node.momentum, node.relu},
-                        batch_statistics && !layer.frozen);
+      return batch_norm(x, layer.norm, norm_params(node), batch_statistics && !layer.frozen);
     case NetworkOp::relu:
       return relu(x);
     case NetworkOp::leaky_relu:

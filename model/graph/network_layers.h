@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/folded_norm.h"
 #include "engine/ops/norm.h"
 #include "engine/packed_weights.h"
 #include "engine/parameters.h"
@@ -41,9 +42,15 @@ class NetworkLayers {
     std::shared_ptr<PackedWeights> packed = std::make_shared<PackedWeights>();
     std::shared_ptr<ReducedLayer> reduced;  // of conv, linear
     bool frozen = false;
+    /// Of a convolution whose only reader is a batch norm: that node, and the two as one.
+    size_t norm_behind = 0;
+    std::shared_ptr<FoldedNorm> folded;
   };
   Layer make_layer(const NetworkNode& node, const NetworkValue& input,
                    const Initializer& initializer, Parameters& parameters);
+  /// Whether node i can take its batch norm along in this pass; and both of them.
+  bool folds(size_t i, const std::vector<Tensor>& values, bool batch_statistics) const;
+  Tensor run_folded(size_t i, const std::vector<Tensor>& values) const;
   Tensor run(const NetworkNode& node, const Layer& layer, const std::vector<Tensor>& values,
              bool batch_statistics) const;
 

@@ -7,6 +7,13 @@ small_set data
 
 expect "--version" "$frcnn" --version
 holds "--version" out.txt 'oneDNN [0-9.]+, HDF5 [0-9.]+'
+# How long waiting threads spin: briefly, unless the user says something else.
+spins() { env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT OMP_DISPLAY_ENV=verbose "$@" "$frcnn" --version 2>&1 \
+  | sed -n "s/.*GOMP_SPINCOUNT = '\(.*\)'/\1/p" | tail -1; }
+expect "spin count" test "$(spins env)" = 10000
+expect "spin count of the user" test "$(spins env GOMP_SPINCOUNT=7)" = 7
+expect "wait policy of the user" test "$(spins env OMP_WAIT_POLICY=passive)" = 0
+
 for command in train eval score detect show why inspect synth report op import; do
   expect "$command --help" "$frcnn" $command --help
   holds "$command --help" out.txt "Example: frcnn $command "

@@ -1,5 +1,6 @@
 #include "model/backbone.h"
 
+#include "engine/tape.h"
 #include "model/faster_rcnn.h"
 #include "tests/support/support.h"
 
@@ -119,4 +120,30 @@ TEST_CASE("map sizes of the formula are those of the layers, rounded down and up
         CHECK(map.dim(2) == model.backbone_spec().map_size(size));
       }
     }
+}
+
+TEST_CASE("batch norms are folded into their convolutions in inference, with the same map") {
+  for (const char* name : {"tiny", "resnet18_v2"}) {
+    INFO(name);
+    ModelConfig config = config_for(name);
+    config.backbone.batch_norm = true;
+    Parameters parameters(1);
+    const Backbone backbone(backbone_spec(config.backbone), config.backbone, parameters);
+    for (const Parameter& p : parameters.all()) {
+      if (p.kind != ParameterKind::norm_scale && p.kind != ParameterKind::buffer) continue;
+      Tensor tensor = p.tensor;
+      tensor.copy_from(Tensor::from(
+          tensor.shape(), random_vector<float>(static_cast<size_t>(tensor.numel()), 0.5, 1.5, 7)));
+      tensor.bump_version();
+    }
+    const Tensor images =
+        Tensor::from({2, 3, 64, 96}, random_vector<float>(2 * 3 * 64 * 96, -1, 1, 5));
+    const std::vector<float> folded = backbone.forward(images, false).to_vector<float>();
+    Tape tape;
+    const Tape::Scope recording(tape);  // what is recorded runs layer by layer
+    const std::vector<float> plain = backbone.forward(images, false).to_vector<float>();
+    CHECK(tape.size() > 0);
+    CHECK(folded != plain);
+    CHECK(relative_l2(folded, plain) < 1e-5);
+  }
 }
