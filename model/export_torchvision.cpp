@@ -276,11 +276,16 @@ void Converter::find_differences() {
   for (int64_t side = (m.preprocess.shorter_side + pad - 1) / pad * pad;
        side < m.preprocess.longer_side + pad && odd == 0; side += pad)
     if (const int64_t map = spec().map_size(side); map < 1 || side / map != stride) odd = side;
-  if (m.anchors.stride_rule == "exact" || odd > 0)
+  // What it does, stride_rule = "map" does too, if the centres don't depend on the stride.
+  const bool same_rule = m.anchors.stride_rule == "map" && m.anchors.centre == "corner";
+  if (m.anchors.stride_rule == "exact" || (odd > 0 && !same_rule))
     differs(
-        fmt::format("anchors.stride_rule = \"{}\": torchvision takes whole pixels, and for "
-                    "pictures of some sizes (a side of {}) another stride than {}",
-                    m.anchors.stride_rule, odd > 0 ? odd : m.preprocess.shorter_side, stride));
+        fmt::format("anchors.stride_rule = \"{}\", anchors.centre = \"{}\": torchvision takes "
+                    "whole pixels, and "
+                    "for pictures of some sizes (a side of {}) another stride than {} (the same as "
+                    "stride_rule = \"map\" with centre = \"corner\")",
+                    m.anchors.stride_rule, m.anchors.centre,
+                    odd > 0 ? odd : m.preprocess.shorter_side, stride));
 }
 
 }  // namespace

@@ -134,6 +134,13 @@ FasterRcnn::Stride FasterRcnn::stride(int64_t map_h, int64_t map_w, int64_t inpu
   return {y, x};
 }
 
+FasterRcnn::Stride FasterRcnn::roi_stride(int64_t map_h, int64_t map_w, int64_t input_h,
+                                          int64_t input_w) const {
+  if (config_.anchors.stride_rule != "map") return stride(map_h, map_w, input_h, input_w);
+  const auto [y, x] = backbone_.spec().strides();
+  return {static_cast<double>(y), static_cast<double>(x)};
+}
+
 Tensor FasterRcnn::anchors(int64_t map_h, int64_t map_w, int64_t input_h, int64_t input_w) const {
   const AnchorCache::Key key = {map_h, map_w, input_h, input_w};
   const std::lock_guard lock(anchor_cache_->mutex);
@@ -167,7 +174,7 @@ Proposals FasterRcnn::propose(const RpnOutput& output, const Tensor& anchor_boxe
 struct FasterRcnn::Passed {
   Tensor map, anchors;
   RpnOutput rpn;
-  Stride stride;
+  Stride roi_stride;
 };
 
 /// Samples on the model's device, rows in order of their images, and for each image what its losses
@@ -207,7 +214,7 @@ FasterRcnn::Passed FasterRcnn::forward(const Tensor& images, const LossParts& pa
     passed.rpn.map_w = passed.map.dim(3);
   }
   passed.anchors = anchors(passed.rpn.map_h, passed.rpn.map_w, input_h, input_w);
-  passed.stride = stride(passed.rpn.map_h, passed.rpn.map_w, input_h, input_w);
+  passed.roi_stride = roi_stride(passed.rpn.map_h, passed.rpn.map_w, input_h, input_w);
   return passed;
 }
 
@@ -266,7 +273,7 @@ Losses FasterRcnn::combine(const Passed& passed, const Drawn& drawn, const PassK
             ? proposal_decode(scaled_gradient(passed.rpn.deltas, parts.proposal_factor),
                               passed.anchors, drawn.limits, drawn.sources, drawn.rois)
             : drawn.rois;
-    const RoiOutput roi = head_.forward(passed.map, rois, passed.stride.y, passed.stride.x,
+    const RoiOutput roi = head_.forward(passed.map, rois, passed.roi_stride.y, passed.roi_stride.x,
                                         parts.evaluation ? nullptr : &dropout_key);
     // A box target is its object as seen from the RoI: one that moves takes the target with it.
     // GIoU is no function of the difference alone; its targets stay.
@@ -473,7 +480,7 @@ std::vector<std::vector<ScoredBox>> FasterRcnn::detect_image(const ModelInput& i
     proposals = given_proposals(input.regions, parameters_->dtype());
   }
   const Tensor rois = proposals.rois();
-  const Stride s = stride(map.dim(2), map.dim(3), input_h, input_w);
+  const Stride s = roi_stride(map.dim(2), map.dim(3), input_h, input_w);
   RoiOutput out = head_.forward(map, rois.to(device()), s.y, s.x, nullptr);
   out.logits = out.logits.to(host);
   out.deltas = out.deltas.to(host);
@@ -583,7 +590,7 @@ GpuDetections FasterRcnn::gpu_detect(const Tensor& images, const Tensor& proposa
                               proposal_limits, config_.rpn, config_.rpn.test);
   }
   const Tensor rois = gpu_rois(proposals);
-  const Stride s = stride(map.dim(2), map.dim(3), input_h, input_w);
+  const Stride s = roi_stride(map.dim(2), map.dim(3), input_h, input_w);
   const RoiOutput out = head_.forward(map, rois, s.y, s.x, nullptr);
   return gpu_detections(out, rois, detection_limits.dim(0), detection_limits, config_.roi,
                         config_.test, classes_);

@@ -141,6 +141,9 @@ class FasterRcnn {
     double y = 16, x = 16;
   };
   Stride stride(int64_t map_h, int64_t map_w, int64_t input_h, int64_t input_w) const;
+  /// The same for the RoI layer. With the rule "map", which rounds a map of 38 cells for 600 pixels
+  /// down to a stride of 15, torchvision's RoI layer keeps the backbone's 16, and so does this.
+  Stride roi_stride(int64_t map_h, int64_t map_w, int64_t input_h, int64_t input_w) const;
   Proposals propose(const RpnOutput& output, const Tensor& anchors,
                     const std::vector<InputSize>& sizes, bool training) const;
   const RoiHead& head() const { return head_; }

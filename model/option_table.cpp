@@ -112,8 +112,8 @@ Rows anchor_rows() {
           "cell: (i + 0.5) * stride; corner: i * stride, as torchvision", "original code"),
       row("anchors.stride_rule", FIELD(model.anchors.stride_rule),
           Choices{"nominal", "map", "exact"},
-          "nominal: the backbone's stride; map: picture size divided by map size, rounded down; "
-          "exact: the same as a fraction"),
+          "nominal: the backbone's stride; map: picture size divided by map size, rounded down "
+          "(torchvision; the RoI layer keeps the backbone's); exact: the same as a fraction"),
   };
 }
 

@@ -48,7 +48,11 @@ void dynamic_anchors(Graph& g, const FasterRcnn& model, const Sizes& sizes, cons
       g.array("shapes", Tensor::from({static_cast<int64_t>(base.size()) / 4, 4}, base));
   const Value grid = g.cast("grid", g.op("Add", "grid_f64", {shapes, centres}), OnnxType::f32);
   out.anchors = g.op("Reshape", "anchors", {grid, g.i64s({-1, 4})});
-  const Value scale = g.op("Div", "roi_scale_yx", {g.f64(1), stride});
+  const Value roi_stride =
+      config.stride_rule == "map"
+          ? g.f64s({static_cast<double>(nominal_y), static_cast<double>(nominal_x)})
+          : stride;
+  const Value scale = g.op("Div", "roi_scale_yx", {g.f64(1), roi_stride});
   out.roi_scale =
       g.cast("roi_scale", g.rows("roi_scale_f64", scale, g.i64s({1, 0, 1, 0})), OnnxType::f32);
 }
@@ -57,7 +61,7 @@ void fixed_anchors(Graph& g, const FasterRcnn& model, const FixedSizes& sizes, R
   g.enter("anchors");
   const auto [h, w] = sizes.map;
   out.anchors = g.array("anchors", model.anchors(h, w, sizes.padded[0], sizes.padded[1]));
-  const auto [y, x] = model.stride(h, w, sizes.padded[0], sizes.padded[1]);
+  const auto [y, x] = model.roi_stride(h, w, sizes.padded[0], sizes.padded[1]);
   out.roi_scale = g.f32s({1 / x, 1 / y, 1 / x, 1 / y});
 }
 

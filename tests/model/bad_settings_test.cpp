@@ -136,3 +136,18 @@ TEST_CASE("bad settings: an unknown layer names the layers; a stride that cannot
                     mentions("anchors.stride_rule = \"nominal\": 9 x 16 cells of stride 8 x 8") &&
                         mentions("90 x 128") && mentions("choose \"map\" or \"exact\""));
 }
+
+TEST_CASE("strides of anchors and of the RoI layer by rule: 38 x 50 cells of 600 x 800 pixels") {
+  Config config = parse_config(
+      "", "c.toml",
+      {"backbone.name=zf", "backbone.frozen_until=", "roi.hidden=[5]", "rpn.channels=4"});
+  const auto strides = [&](const char* rule) {
+    config.model.anchors.stride_rule = rule;
+    const FasterRcnn model(config.model, 2);
+    const auto anchors = model.stride(38, 50, 600, 800), rois = model.roi_stride(38, 50, 600, 800);
+    return std::array{anchors.y, anchors.x, rois.y, rois.x};
+  };
+  CHECK(strides("nominal") == std::array{16.0, 16.0, 16.0, 16.0});
+  CHECK(strides("map") == std::array{15.0, 16.0, 16.0, 16.0});  // as torchvision
+  CHECK(strides("exact") == std::array{600 / 38.0, 16.0, 600 / 38.0, 16.0});
+}

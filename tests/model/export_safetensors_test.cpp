@@ -131,10 +131,17 @@ TEST_CASE("what torchvision cannot follow is named", "[export]") {
              mentions("test.min_size = 2"));
   CHECK_THAT(differences([](ModelConfig& m) { m.anchors.stride_rule = "exact"; }),
              mentions("anchors.stride_rule"));
-  CHECK_THAT(differences([](ModelConfig& m) {
-               m.preprocess = {"rgb", 1, {0, 0, 0}, {1, 1, 1}, 9, 96, "floor", 1};
-             }),
-             mentions("anchors.stride_rule"));
+  // Sides of 9 and more do not all have maps of whole strides; only one rule is torchvision's.
+  const auto odd_sizes = [&](const char* rule, const char* centre) {
+    return differences([&](ModelConfig& m) {
+      m.preprocess = {"rgb", 1, {0, 0, 0}, {1, 1, 1}, 9, 96, "floor", 1};
+      m.anchors.stride_rule = rule, m.anchors.centre = centre;
+    });
+  };
+  for (const char* rule : {"nominal", "map", "exact"})
+    CHECK_THAT(odd_sizes(rule, "cell"), mentions("anchors.stride_rule"));
+  CHECK_THAT(odd_sizes("nominal", "corner"), mentions("with centre = \"corner\""));
+  CHECK(odd_sizes("map", "corner").empty());
 
   const auto refusal = [&](auto&& change) {
     try {

@@ -5,7 +5,7 @@
   python tests/peers/inference.py --frcnn F --only zf tiny --rounds 3
   python tests/peers/inference.py --frcnn F --only backbone --peers opencv ncnn
 
-Detectors (vgg16 at 600x800 and zf at 592x800 pixels in the paper's setting, 300 proposals; tiny at 300x400):
+Detectors (vgg16 and zf at 600x800 pixels in the paper's setting, 300 proposals; tiny at 300x400):
 random weights whose scores differ from box to box go through `frcnn import` into a checkpoint, and
 from there through `frcnn export` to ONNX Runtime and OpenVINO (one picture size, pixels in, boxes
 out) and to torchvision (eager, channels-last, and with its networks compiled by inductor). Ours is
@@ -47,8 +47,8 @@ CLASSES = [f"class{i}" for i in range(20)]
 # What torchvision does: one rounding of sizes, no least size of proposals, and one of detections.
 COMMON = {"preprocess.rounding": "floor", "rpn.test.min_size": "0.0", "test.score": "0.05",
           "test.min_size": "0.01"}
-# A side of 600 gives ZF 38 cells, whose stride is 15 for torchvision: 592 are 37 of 16 pixels.
-OWN = {"zf": {"preprocess.shorter_side": "592"}}
+# A side of 600 gives ZF 38 cells, whose stride is 15 for torchvision, from the corner of the picture.
+OWN = {"zf": {"anchors.stride_rule": '"map"', "anchors.centre": '"corner"'}}
 VGG = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512]
 VGG_NAMES = [f"conv{block + 1}_{i + 1}" for block, count in enumerate((2, 2, 3, 3, 3)) for i in range(count)]
 # preset, height and width of the picture, convolutions (name, channels, kernel), batch norm, channels of
@@ -56,7 +56,7 @@ VGG_NAMES = [f"conv{block + 1}_{i + 1}" for block, count in enumerate((2, 2, 3, 
 MODELS = {
     "vgg16": ("paper-vgg16", 600, 800, [(n, c, 3) for n, c in zip(VGG_NAMES, (c for c in VGG if c != "M"))],
               False, 512, 18, 9, 4096, 7),
-    "zf": ("paper-zf", 592, 800, [("conv1", 96, 7), ("conv2", 256, 5), ("conv3", 384, 3), ("conv4", 384, 3),
+    "zf": ("paper-zf", 600, 800, [("conv1", 96, 7), ("conv2", 256, 5), ("conv3", 384, 3), ("conv4", 384, 3),
                                   ("conv5", 256, 3)], False, 256, 18, 9, 4096, 6),
     "tiny": ("bccd-tiny", 300, 400, [(f"conv{i + 1}", c, 3) for i, c in enumerate((24, 32, 64, 64, 128, 128, 128))],
              True, 128, 12, 12, 256, 7),
