@@ -27,18 +27,17 @@ Tensor scaled_rows(const Tensor& weight, const std::vector<float>& factors) {
 }  // namespace
 
 bool FoldedNorm::serves(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                        const BatchNormTensors& norm) {
+                        const NormLayer& norm) {
   return !x.device().is_gpu() && x.dtype() == DType::f32 && weight.dtype() == DType::f32 &&
-         !Tape::recording({&x, &weight, &bias, &norm.gamma, &norm.beta});
+         !Tape::recording({&x, &weight, &bias, &norm.tensors.gamma, &norm.tensors.beta});
 }
 
 Tensor FoldedNorm::forward(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                           Conv2dOptions options, const BatchNormTensors& norm,
-                           const kernels::BatchNormParams& params) {
+                           Conv2dOptions options, const NormLayer& norm) {
   check(!options.relu, "[folded_norm] expected a convolution without a ReLU before the batch norm");
-  options.relu = params.relu;
+  options.relu = norm.params.relu;
   std::vector<float> factors, offsets;
-  inference_form(norm, params, factors, offsets);
+  inference_form(norm, factors, offsets);
   check(std::ssize(factors) == weight.dim(0),
         "[folded_norm] expected a norm of {} channels, got {}", weight.dim(0), factors.size());
   if (bias)
@@ -56,6 +55,12 @@ Tensor FoldedNorm::forward(const Tensor& x, const Tensor& weight, const Tensor& 
   const Tensor folded = weight_, offset = bias_;
   lock.unlock();
   return conv2d(x, folded, offset, options, &packed_);
+}
+
+void FoldedNorm::clear() {
+  const std::lock_guard lock(mutex_);
+  weight_ = bias_ = {};
+  packed_.clear();
 }
 
 }  // namespace frcnn

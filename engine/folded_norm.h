@@ -17,11 +17,14 @@ class FoldedNorm {
   /// Whether a pass over x can be folded: float32 on the CPU, running statistics, and nothing that
   /// the tape would record.
   static bool serves(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                     const BatchNormTensors& norm);
+                     const NormLayer& norm);
 
   /// Both layers; shapes and errors as conv2d(). `options.relu` must be false: the norm's counts.
   Tensor forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Conv2dOptions options,
-                 const BatchNormTensors& norm, const kernels::BatchNormParams& params);
+                 const NormLayer& norm);
+  /// Frees the folded weights: for a pass that is recorded, which has no use for what a validation
+  /// has left.
+  void clear();
 
  private:
   std::mutex mutex_;

@@ -23,6 +23,7 @@ Conv2d::Conv2d(Parameters& parameters, const std::string& name, int64_t in_chann
 Tensor Conv2d::forward(const Tensor& x) const {
   reduced_->see(x);
   if (reduced_->active()) return forward_reduced(x, nullptr, nullptr);
+  folded_->clear();
   return conv2d(x, weight_, bias_, options_, packed_.get());
 }
 
@@ -32,7 +33,7 @@ Tensor Conv2d::forward_unpadded(const Tensor& x) const {
   return conv2d(x, weight_, bias_, options, packed_.get());
 }
 
-Tensor Conv2d::forward_reduced(const Tensor& x, const BatchNorm* norm,
+Tensor Conv2d::forward_reduced(const Tensor& x, const NormLayer* norm,
                                const ReducedLayer* next) const {
   return reduced_->conv2d(x, weight_, bias_, options_, norm, next);
 }
@@ -55,26 +56,28 @@ Tensor Linear::forward(const Tensor& x) const {
 }
 
 BatchNorm::BatchNorm(Parameters& parameters, const std::string& name, int64_t channels, bool relu) {
-  tensors_.gamma = parameters.create(name + ".weight", {channels}, ParameterKind::norm_scale, kOne);
-  tensors_.beta = parameters.create(name + ".bias", {channels}, ParameterKind::norm_scale, kZero);
-  tensors_.running_mean =
+  layer_.tensors.gamma =
+      parameters.create(name + ".weight", {channels}, ParameterKind::norm_scale, kOne);
+  layer_.tensors.beta =
+      parameters.create(name + ".bias", {channels}, ParameterKind::norm_scale, kZero);
+  layer_.tensors.running_mean =
       parameters.create(name + ".running_mean", {channels}, ParameterKind::buffer, kZero);
-  tensors_.running_var =
+  layer_.tensors.running_var =
       parameters.create(name + ".running_var", {channels}, ParameterKind::buffer, kOne);
-  params_.relu = relu;
+  layer_.params.relu = relu;
 }
 
 Tensor BatchNorm::forward(const Tensor& x, bool training) const {
-  return batch_norm(x, tensors_, params_, training);
+  return batch_norm(x, layer_.tensors, layer_.params, training);
 }
 
-bool Conv2d::folds(const Tensor& x, const BatchNorm& norm) const {
-  return FoldedNorm::serves(x, weight_, bias_, norm.tensors());
+bool Conv2d::folds(const Tensor& x, const NormLayer& norm) const {
+  return FoldedNorm::serves(x, weight_, bias_, norm);
 }
 
-Tensor Conv2d::forward_folded(const Tensor& x, const BatchNorm& norm) const {
+Tensor Conv2d::forward_folded(const Tensor& x, const NormLayer& norm) const {
   reduced_->see(x);
-  return folded_->forward(x, weight_, bias_, options_, norm.tensors(), norm.params());
+  return folded_->forward(x, weight_, bias_, options_, norm);
 }
 
 }  // namespace frcnn

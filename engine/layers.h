@@ -22,12 +22,12 @@ class Conv2d {
   Tensor forward_unpadded(const Tensor& x) const;
   /// For active reduced(): the layer and the batch norm behind it (or nullptr), with a result that
   /// `next` reads (ReducedLayer::conv2d()).
-  Tensor forward_reduced(const Tensor& x, const BatchNorm* norm, const ReducedLayer* next) const;
+  Tensor forward_reduced(const Tensor& x, const NormLayer* norm, const ReducedLayer* next) const;
   const ReducedLayer& reduced() const { return *reduced_; }
   /// Whether forward_folded() can take this pass over x (FoldedNorm::serves()).
-  bool folds(const Tensor& x, const BatchNorm& norm) const;
+  bool folds(const Tensor& x, const NormLayer& norm) const;
   /// The layer and the batch norm behind it, with its running statistics, in one pass.
-  Tensor forward_folded(const Tensor& x, const BatchNorm& norm) const;
+  Tensor forward_folded(const Tensor& x, const NormLayer& norm) const;
 
  private:
   Tensor weight_, bias_;
@@ -61,12 +61,10 @@ class BatchNorm {
   BatchNorm(Parameters& parameters, const std::string& name, int64_t channels, bool relu);
   /// `training`: normalise with the batch's statistics and update the running ones.
   Tensor forward(const Tensor& x, bool training) const;
-  const BatchNormTensors& tensors() const { return tensors_; }
-  const kernels::BatchNormParams& params() const { return params_; }
+  const NormLayer& layer() const { return layer_; }
 
  private:
-  BatchNormTensors tensors_;
-  kernels::BatchNormParams params_;
+  NormLayer layer_;
 };
 
 }  // namespace frcnn

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "engine/byte_buffer.h"
-#include "engine/layers.h"
 #include "engine/ops/conv2d.h"
 #include "kernels/launch/bfloat16.h"
 #include "kernels/launch/parallel.h"
@@ -121,7 +120,7 @@ Tensor ReducedLayer::packed_for(const kernels::cpu::ReducedPlan& plan, const Ten
 
 template <typename MakePlan>
 ReducedLayer::Prepared ReducedLayer::prepare(const Key& key, const Tensor& weight,
-                                             const Tensor& bias, const BatchNorm* norm,
+                                             const Tensor& bias, const NormLayer* norm,
                                              const ReducedLayer* next,
                                              const MakePlan& make_plan) const {
   const std::lock_guard lock(mutex_);
@@ -133,7 +132,7 @@ ReducedLayer::Prepared ReducedLayer::prepare(const Key& key, const Tensor& weigh
   std::vector<float> factor(static_cast<size_t>(outputs), 1), offsets(factor.size(), 0);
   const float* b = bias ? bias.data<float>() : nullptr;
   std::vector<float> norm_factor;
-  if (norm) inference_form(norm->tensors(), norm->params(), norm_factor, offsets);
+  if (norm) inference_form(*norm, norm_factor, offsets);
   for (size_t o = 0; o < factor.size(); ++o) {
     if (norm) factor[o] = norm_factor[o];
     if (b) offsets[o] += factor[o] * b[o];
@@ -163,7 +162,7 @@ Tensor ReducedLayer::run(const Prepared& prepared, const Tensor& x, Tensor y) co
 }
 
 Tensor ReducedLayer::conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                            const Conv2dOptions& options, const BatchNorm* norm,
+                            const Conv2dOptions& options, const NormLayer* norm,
                             const ReducedLayer* next) const {
   check(x.rank() == 4 && x.dim(1) == weight.dim(1) * options.groups,
         "[reduced_layer] expected x (N, C, H, W) and weight (O, C / groups, kh, kw), got {} and {}",
@@ -171,7 +170,7 @@ Tensor ReducedLayer::conv2d(const Tensor& x, const Tensor& weight, const Tensor&
   const Tensor input = quantized(x);
   kernels::Conv2dParams p = conv2d_params(input, weight, options);
   p.out_block = p.out_channels;
-  p.relu = options.relu || (norm && norm->params().relu);
+  p.relu = options.relu || (norm && norm->params.relu);
   kernels::check_conv2d("reduced_layer", p);
   const kernels::LayerNumbers numbers = numbers_for(next);
   Tensor y = Tensor::empty({x.dim(0), p.out_channels, p.out_h(), p.out_w()},

@@ -9,13 +9,12 @@
 #include <vector>
 
 #include "engine/ops/conv2d.h"
+#include "engine/ops/norm.h"
 #include "engine/tensor.h"
 #include "kernels/pooling/max_pool.h"
 #include "kernels/quant/reduced_layer.h"
 
 namespace frcnn {
-
-class BatchNorm;
 
 /// The 8-bit form of a layer's weights with the scale of its input (docs/quantization.md): weight
 /// [o, ...] = scales[o] * values[o, ...], input = input_scale * integer.
@@ -52,7 +51,7 @@ class ReducedLayer {
   /// offsets. x is a float32 map of any layout, which is rounded to input_number(), or such a map
   /// (NHWC) already. The result is a map (NHWC) for the layer `next`, or float32 without one.
   Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                const Conv2dOptions& options, const BatchNorm* norm = nullptr,
+                const Conv2dOptions& options, const NormLayer* norm = nullptr,
                 const ReducedLayer* next = nullptr) const;
   /// The same on rows (R, in).
   Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool relu,
@@ -67,7 +66,7 @@ class ReducedLayer {
   Tensor quantized(const Tensor& x) const;
   kernels::LayerNumbers numbers_for(const ReducedLayer* next) const;
   template <typename MakePlan>
-  Prepared prepare(const Key& key, const Tensor& weight, const Tensor& bias, const BatchNorm* norm,
+  Prepared prepare(const Key& key, const Tensor& weight, const Tensor& bias, const NormLayer* norm,
                    const ReducedLayer* next, const MakePlan& make_plan) const;
   Tensor packed_for(const kernels::cpu::ReducedPlan& plan, const Tensor& weight,
                     const std::vector<float>& norm_scale) const;

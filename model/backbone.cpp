@@ -244,7 +244,8 @@ Tensor Backbone::forward(const Tensor& images, bool training) const {
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     if (const auto* conv_layer = std::get_if<ConvLayer>(&layer)) {
-      const BatchNorm* norm = conv_layer->norm.empty() ? nullptr : &conv_layer->norm.front();
+      const BatchNorm* batch_norm = conv_layer->norm.empty() ? nullptr : &conv_layer->norm.front();
+      const NormLayer* norm = batch_norm ? &batch_norm->layer() : nullptr;
       const bool batch_statistics = training && batch_statistics_;
       if (conv_layer->conv.reduced().active()) {
         x = conv_layer->conv.forward_reduced(x, norm, reader_of(i));
@@ -252,7 +253,7 @@ Tensor Backbone::forward(const Tensor& images, bool training) const {
         x = conv_layer->conv.forward_folded(x, *norm);
       } else {
         x = conv_layer->conv.forward(x);
-        if (norm) x = norm->forward(x, batch_statistics);
+        if (batch_norm) x = batch_norm->forward(x, batch_statistics);
       }
     } else if (const auto* pool_layer = std::get_if<kernels::MaxPoolParams>(&layer)) {
       x = max_pool2d(x, *pool_layer);

@@ -87,7 +87,7 @@ std::vector<Part> measure_parts(const ProfileArguments& a, const Config& config)
     proposals = model.propose(rpn, anchors, input.sizes, false);
   }));
   const Tensor rois = proposals.rois();
-  const FasterRcnn::Stride stride = model.stride(map.dim(2), map.dim(3), height, width);
+  const FasterRcnn::Stride stride = model.roi_stride(map.dim(2), map.dim(3), height, width);
   RoiOutput out;
   parts.push_back(timed(fmt::format("RoI layer and dense layers, {} RoIs", rois.dim(0)), [&] {
     out = model.head().forward(map, rois, stride.y, stride.x, nullptr);
@@ -103,7 +103,7 @@ std::vector<Part> measure_parts(const ProfileArguments& a, const Config& config)
 /// A bar for each part, as long as its time; the dark end is what the ceilings allow at least.
 std::string picture(const std::vector<Part>& parts, const bench::Ceilings& ceilings,
                     const std::string& title) {
-  constexpr double kWidth = 820, kLeft = 290, kBar = 400, kRow = 30, kTop = 50;
+  constexpr double kWidth = 860, kLeft = 330, kBar = 400, kRow = 30, kTop = 50;
   const double height = kTop + kRow * static_cast<double>(parts.size()) + 40;
   double most = 0;
   for (const Part& part : parts) most = std::max(most, part.seconds);

@@ -111,14 +111,15 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& bn,
   return y;
 }
 
-void inference_form(const BatchNormTensors& tensors, const kernels::BatchNormParams& params,
-                    std::vector<float>& factor, std::vector<float>& summand) {
+void inference_form(const NormLayer& norm, std::vector<float>& factor,
+                    std::vector<float>& summand) {
+  const BatchNormTensors& tensors = norm.tensors;
   const auto gamma = tensors.gamma.span<float>(), beta = tensors.beta.span<float>(),
              mean = tensors.running_mean.span<float>(), var = tensors.running_var.span<float>();
   factor.resize(gamma.size());
   summand.resize(gamma.size());
   for (size_t c = 0; c < gamma.size(); ++c) {
-    const double k = gamma[c] / std::sqrt(double{var[c]} + params.epsilon);
+    const double k = gamma[c] / std::sqrt(double{var[c]} + norm.params.epsilon);
     factor[c] = static_cast<float>(k);
     summand[c] = static_cast<float>(beta[c] - mean[c] * k);
   }

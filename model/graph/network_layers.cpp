@@ -43,10 +43,6 @@ Conv2dOptions conv_options(const NetworkNode& node, Tensor& x) {
   return options;
 }
 
-kernels::BatchNormParams norm_params(const NetworkNode& node) {
-  return {node.epsilon, node.momentum, node.relu};
-}
-
 Tensor max_pool(const NetworkNode& node, Tensor x) {
   const NetworkWindow& w = node.window;
   Padding p = w.padding_for(x.dim(2), x.dim(3));
@@ -133,10 +129,11 @@ NetworkLayers::Layer NetworkLayers::make_layer(const NetworkNode& node, const Ne
       const auto make = [&](const char* part, ParameterKind kind, const Initializer& filler) {
         return parameters.create(name + part, shape, kind, filler);
       };
-      layer.norm = {make(".weight", ParameterKind::norm_scale, kOne),
-                    make(".bias", ParameterKind::norm_scale, kZero),
-                    make(".running_mean", ParameterKind::buffer, kZero),
-                    make(".running_var", ParameterKind::buffer, kOne)};
+      layer.norm.params = {node.epsilon, node.momentum, node.relu};
+      layer.norm.tensors = {make(".weight", ParameterKind::norm_scale, kOne),
+                            make(".bias", ParameterKind::norm_scale, kZero),
+                            make(".running_mean", ParameterKind::buffer, kZero),
+                            make(".running_var", ParameterKind::buffer, kOne)};
       break;
     }
     case NetworkOp::scale:
@@ -185,7 +182,8 @@ void NetworkLayers::freeze_until(const std::string& name, const std::string& key
     if (!needed[i]) continue;
     Layer& layer = layers_[i];
     layer.frozen = true;
-    for (Tensor* tensor : {&layer.weight, &layer.bias, &layer.norm.gamma, &layer.norm.beta})
+    for (Tensor* tensor :
+         {&layer.weight, &layer.bias, &layer.norm.tensors.gamma, &layer.norm.tensors.beta})
       if (*tensor) tensor->set_requires_grad(false);
   }
 }
@@ -217,10 +215,11 @@ Tensor NetworkLayers::forward(const Tensor& images, bool batch_statistics) const
 bool NetworkLayers::folds(size_t i, const std::vector<Tensor>& values,
                           bool batch_statistics) const {
   const Layer& layer = layers_[i];
-  if (!layer.folded || layer.reduced->active()) return false;
+  if (!layer.folded) return false;
   const Layer& norm = layers_[layer.norm_behind];
   if (batch_statistics && !norm.frozen) return false;
-  return FoldedNorm::serves(values[static_cast<size_t>(network_.nodes[i].inputs[0])], layer.weight,
+  return layer.reduced->active() ||
+         FoldedNorm::serves(values[static_cast<size_t>(network_.nodes[i].inputs[0])], layer.weight,
                             layer.bias, norm.norm);
 }
 
@@ -229,9 +228,10 @@ Tensor NetworkLayers::run_folded(size_t i, const std::vector<Tensor>& values) co
   Tensor x = values[static_cast<size_t>(network_.nodes[i].inputs[0])];
   const Conv2dOptions options = conv_options(network_.nodes[i], x);
   layer.reduced->see(x);
-  return layer.folded->forward(x, layer.weight, layer.bias, options,
-                               layers_[layer.norm_behind].norm,
-                               norm_params(network_.nodes[layer.norm_behind]));
+  const NormLayer& norm = layers_[layer.norm_behind].norm;
+  if (layer.reduced->active())
+    return layer.reduced->conv2d(x, layer.weight, layer.bias, options, &norm);
+  return layer.folded->forward(x, layer.weight, layer.bias, options, norm);
 }
 
 Tensor NetworkLayers::run(const NetworkNode& node, const Layer& layer,
@@ -245,10 +245,12 @@ Tensor NetworkLayers::run(const NetworkNode& node, const Layer& layer,
       layer.reduced->see(padded_x);
       if (layer.reduced->active())
         return layer.reduced->conv2d(padded_x, layer.weight, layer.bias, options);
+      if (layer.folded) layer.folded->clear();
       return conv2d(padded_x, layer.weight, layer.bias, options, layer.packed.get());
     }
     case NetworkOp::batch_norm:
-      return batch_norm(x, layer.norm, norm_params(node), batch_statistics && !layer.frozen);
+      return batch_norm(x, layer.norm.tensors, layer.norm.params,
+                        batch_statistics && !layer.frozen);
     case NetworkOp::relu:
       return relu(x);
     case NetworkOp::leaky_relu:

@@ -37,7 +37,7 @@ class NetworkLayers {
   /// What one node needs to run; most have nothing.
   struct Layer {
     Tensor weight, bias;
-    BatchNormTensors norm;
+    NormLayer norm;
     Tensor constant;  // a buffer of the model, or one number on the device
     std::shared_ptr<PackedWeights> packed = std::make_shared<PackedWeights>();
     std::shared_ptr<ReducedLayer> reduced;  // of conv, linear

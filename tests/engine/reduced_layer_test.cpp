@@ -95,7 +95,7 @@ TEST_CASE("8-bit maps pass from layer to layer through batch norm, ReLU and max 
   parameters.reduced_layer("b.weight")
       ->use_int8(int8_of(values_of(parameters, "b.weight"), middle));
 
-  const Tensor between = first.forward_reduced(x, &norm, &second.reduced());
+  const Tensor between = first.forward_reduced(x, &norm.layer(), &second.reduced());
   REQUIRE(between.dtype() == DType::u8);
   const Tensor y = second.forward_reduced(max_pool2d(between, pool), nullptr, nullptr);
 

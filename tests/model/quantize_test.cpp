@@ -76,6 +76,18 @@ TEST_CASE("8-bit models: all layers but the first and the predictors, a fourth o
   }
 }
 
+TEST_CASE("8-bit convolutions of a graph of layers take their batch norms along") {
+  const TempDir dir;
+  const Checkpoint f32 = untrained({"backbone.name=resnet18_v2"});
+  save_checkpoint(dir.path() / "int8.h5", quantized(dir.path() / "f32.h5", f32));
+  const Detector exact = Detector::load(dir.path() / "f32.h5"),
+                 integers = Detector::load(dir.path() / "int8.h5");
+  const auto expected = features(exact).to_vector<float>();
+  const double apart = relative_l2(features(integers).to_vector<float>(), expected);
+  CHECK(apart < 0.1);
+  CHECK(apart > 0);
+}
+
 TEST_CASE("8-bit models are computed in float32 on a GPU") {
   const TempDir dir;
   save_checkpoint(dir.path() / "int8.h5", quantized(dir.path() / "f32.h5", untrained()));

@@ -97,6 +97,7 @@ def waiting(args):
     with tempfile.TemporaryDirectory() as folder:
         finish([args.frcnn, "--threads", args.threads, "train", ROOT / "configs/paper-vgg16.toml", "--data", args.train,
                 "--out", f"{folder}/run", "--set", f"train.steps={args.steps}", "--set", "train.log_every=1",
+                "--set", "optimizer.lr=1e-9",  # random weights would diverge at a useful rate
                 *(word for setting in args.set for word in ("--set", setting))], args.threads)
         with open(f"{folder}/run/log.csv") as file:
             rows = list(csv.DictReader(file))[1:]
