@@ -16,7 +16,9 @@ void spin_briefly(char** arguments) {
   setenv("GOMP_SPINCOUNT", "10000", 0);
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (!error) execv(program.c_str(), arguments);  // where that fails the program goes on as it is
+  // Started as an argument of the dynamic loader, that is what the link names.
+  if (error || program.filename().string().starts_with("ld-")) return;
+  execv(program.c_str(), arguments);  // where that fails the program goes on as it is
 }
 
 }  // namespace

@@ -13,6 +13,8 @@ spins() { env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT OMP_DISPLAY_ENV=verbose "$@" 
 expect "spin count" test "$(spins env)" = 10000
 expect "spin count of the user" test "$(spins env GOMP_SPINCOUNT=7)" = 7
 expect "wait policy of the user" test "$(spins env OMP_WAIT_POLICY=passive)" = 0
+loader=$(ls /lib64/ld-linux-x86-64.so.2 2> /dev/null || true)
+[[ -z $loader ]] || expect "through the dynamic loader" env -u OMP_WAIT_POLICY "$loader" "$frcnn" --version
 
 for command in train eval score detect show why inspect synth report op import; do
   expect "$command --help" "$frcnn" $command --help
