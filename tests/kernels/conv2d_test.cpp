@@ -175,3 +175,21 @@ TEST_CASE("conv2d plans: an impossible shape is refused with its numbers") {
   CHECK_THROWS_WITH(cpu::conv2d_plan(p, LayerPass::forward_training),
                     mentions("5x5 kernel does not fit a map of 3 x 2 x 2"));
 }
+
+TEST_CASE("convolution: Winograd only where its tiles come in groups") {
+  const auto winograd = [](int64_t side) {
+    Conv2dParams p;
+    p.input = {1, 64, side, side, 16};
+    p.out_channels = 64, p.out_block = 16;
+    p.kernel_h = p.kernel_w = 3;
+    p.pad_h = p.pad_w = 1;
+    return cpu::conv2d_plan(p, LayerPass::forward_inference)->implementation().find("wino") !=
+           std::string::npos;
+  };
+  if (!winograd(184)) {  // 46 x 46 tiles, groups of 23
+    WARN("no Winograd on this processor");
+    return;
+  }
+  CHECK_FALSE(winograd(188));  // 47 x 47
+  CHECK(winograd(196));        // 49 x 49, groups of 7
+}
