@@ -4,27 +4,28 @@
 
 #include "engine/memory.h"
 #include "engine/tape.h"
+#include "kernels/launch/bfloat16.h"
 #include "kernels/launch/check.h"
 #include "kernels/launch/parallel.h"
 
 namespace frcnn {
-namespace {
 
-/// weight (O, ...) with row o times factors[o].
-Tensor scaled_rows(const Tensor& weight, const std::vector<float>& factors) {
-  Tensor scaled = Tensor::empty(weight.shape());
+template <typename T>
+Tensor scaled_rows(const Tensor& weight, const std::vector<float>& factors, DType dtype) {
+  Tensor scaled = Tensor::empty(weight.shape(), dtype);
   const float* from = weight.data<float>();
-  float* to = scaled.data<float>();
+  T* to = scaled.data<T>();
   const int64_t row = weight.numel() / std::max<int64_t>(1, weight.dim(0));
   kernels::parallel_for(weight.dim(0), 1 + 16384 / (row + 1), [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o)
-      for (int64_t i = o * row; i < (o + 1) * row; ++i)
-        to[i] = factors[static_cast<size_t>(o)] * from[i];
+    for (int64_t o = begin; o < end; ++o) {
+      const float factor = factors.empty() ? 1 : factors[static_cast<size_t>(o)];
+      for (int64_t i = o * row; i < (o + 1) * row; ++i) to[i] = T(factor * from[i]);
+    }
   });
   return scaled;
 }
-
-}  // namespace
+template Tensor scaled_rows<float>(const Tensor&, const std::vector<float>&, DType);
+template Tensor scaled_rows<kernels::Bfloat16>(const Tensor&, const std::vector<float>&, DType);
 
 bool FoldedNorm::serves(const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const NormLayer& norm) {
@@ -40,14 +41,14 @@ Tensor FoldedNorm::forward(const Tensor& x, const Tensor& weight, const Tensor& 
   inference_form(norm, factors, offsets);
   check(std::ssize(factors) == weight.dim(0),
         "[folded_norm] expected a norm of {} channels, got {}", weight.dim(0), factors.size());
-  if (bias)
-    for (size_t o = 0; o < offsets.size(); ++o) offsets[o] += factors[o] * bias.span<float>()[o];
+  const float* b = bias ? bias.data<float>() : nullptr;
+  for (size_t o = 0; b && o < offsets.size(); ++o) offsets[o] += factors[o] * b[o];
   std::unique_lock lock(mutex_);
   if (!weight_ || weight_id_ != weight.id() || weight_version_ != weight.version() ||
       factors_ != factors || offsets_ != offsets) {
     const MemoryPurposeScope purpose(MemoryPurpose::packed);
     packed_.clear();
-    weight_ = scaled_rows(weight, factors);
+    weight_ = scaled_rows<float>(weight, factors, DType::f32);
     bias_ = Tensor::from({std::ssize(offsets)}, offsets);
     weight_id_ = weight.id(), weight_version_ = weight.version();
     factors_ = std::move(factors), offsets_ = std::move(offsets);

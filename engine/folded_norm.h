@@ -8,6 +8,11 @@
 
 namespace frcnn {
 
+/// Float32 weights (O, ...) with row o times factors[o] (as they are without factors), in numbers T
+/// of `dtype`: float or kernels::Bfloat16.
+template <typename T>
+Tensor scaled_rows(const Tensor& weight, const std::vector<float>& factors, DType dtype);
+
 /// A convolution and the batch norm behind it as one convolution, for inference. With the norm's
 /// inference form y = f x + s (inference_form()) it has the weights f W and the bias f b + s; they
 /// are made at the first pass and again when the layer's values have changed. Results differ from

@@ -4,9 +4,9 @@
 #include <cmath>
 
 #include "engine/byte_buffer.h"
+#include "engine/folded_norm.h"
 #include "engine/ops/conv2d.h"
 #include "kernels/launch/bfloat16.h"
-#include "kernels/launch/parallel.h"
 #include "kernels/quant/quantize.h"
 
 namespace frcnn {
@@ -104,16 +104,7 @@ Tensor ReducedLayer::packed_for(const kernels::cpu::ReducedPlan& plan, const Ten
     plan.pack_weights(int8_->values.raw(), packed.raw());
     return packed;
   }
-  const int64_t outputs = weight.dim(0), row = weight.numel() / outputs;
-  Tensor rounded = Tensor::empty(weight.shape(), DType::bf16);
-  const float* from = weight.data<float>();
-  auto* to = rounded.data<kernels::Bfloat16>();
-  kernels::parallel_for(outputs, 1 + 16384 / (row + 1), [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o) {
-      const float scale = norm_scale.empty() ? 1 : norm_scale[static_cast<size_t>(o)];
-      for (int64_t i = o * row; i < (o + 1) * row; ++i) to[i] = kernels::Bfloat16(scale * from[i]);
-    }
-  });
+  const Tensor rounded = scaled_rows<kernels::Bfloat16>(weight, norm_scale, DType::bf16);
   plan.pack_weights(rounded.raw(), packed.raw());
   return packed;
 }
